@@ -1,1 +1,30 @@
-//! placeholder
+//! The words of Fleetfoot as types: ids, states and their transitions, job
+//! specifications, plans, the wire format between server and runner, and the
+//! shapes of the public API.
+//!
+//! This crate knows nothing: no clock, no randomness, no network, no disk.
+//! Time and ids come in as arguments. Every other crate may depend on it.
+
+pub mod api;
+pub mod boundary;
+pub mod diagnostic;
+pub mod ids;
+pub mod labels;
+pub mod logs;
+pub mod plan;
+pub mod problem;
+pub mod spec;
+pub mod state;
+pub mod sync;
+pub mod time;
+pub mod version;
+pub mod why;
+
+pub use boundary::Boundary;
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, Source};
+pub use ids::{AttemptNumber, AttemptRef, Epoch, JobId, RunId, RunnerId, TokenId};
+pub use labels::{Label, LabelSet};
+pub use problem::{Code, Problem};
+pub use spec::JobSpec;
+pub use state::{Conclusion, JobState, Reason, RunnerState, Status};
+pub use time::Timestamp;

@@ -1,1 +1,1 @@
-//! placeholder
+//! Bytes outside the database: log segments, artifacts and caches.

@@ -1,0 +1,235 @@
+//! What a runner executes: a job as a list of steps, with everything that is
+//! the same for every run of it. What differs from run to run (contexts,
+//! secrets, the job token) travels beside it in the
+//! [`Assignment`](crate::sync::Assignment), so that equal specifications are
+//! stored once.
+//!
+//! A *template* is a string that may contain `${{ }}`; an *expression* is the
+//! text of a condition with or without `${{ }}`. Both are evaluated by the
+//! engine with the contexts of the assignment.
+
+use crate::boundary::Boundary;
+use crate::labels::Label;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// Named values for expressions, by context name (`github`, `matrix`, ...).
+pub type Contexts = IndexMap<String, Value>;
+
+/// Default of `timeout-minutes` of a job, in seconds (360 minutes).
+pub const DEFAULT_JOB_TIMEOUT_SECONDS: u64 = 360 * 60;
+/// Default of `cancel-timeout-minutes`, in seconds (5 minutes).
+pub const DEFAULT_CANCEL_TIMEOUT_SECONDS: u64 = 5 * 60;
+
+/// The unit that a runner executes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct JobSpec {
+    /// Id of the job in its document (`build`).
+    pub key: String,
+    /// Name for people (`build (linux, 1)`).
+    pub name: String,
+    /// Steps in order.
+    pub steps: Vec<StepSpec>,
+    /// Environment, in layers from weakest to strongest (workflow, job); values are templates.
+    pub env: Vec<IndexMap<String, String>>,
+    /// `defaults.run`, already merged (job over workflow).
+    pub defaults: RunDefaults,
+    /// Outputs of the job: templates, evaluated after the last step.
+    pub outputs: IndexMap<String, String>,
+    /// Contexts that belong to this job alone: `matrix`, `strategy`.
+    #[schema(value_type = Object)]
+    pub contexts: Contexts,
+    /// Whole-job timeout in seconds.
+    pub timeout_seconds: u64,
+    /// How long steps may still run after a cancellation, in seconds.
+    pub cancel_timeout_seconds: u64,
+    /// A step that prints nothing for this many seconds is ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_seconds: Option<u64>,
+    /// A failure of this job does not fail the run.
+    pub continue_on_error: bool,
+    /// What the job may use at most.
+    pub limits: Limits,
+}
+
+/// Resource limits that a job asks for; a runner may have lower ones.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Limits {
+    /// CPUs, fractions allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<f64>,
+    /// Memory in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u64>,
+}
+
+/// `defaults.run`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct RunDefaults {
+    /// Shell (template).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shell: Option<String>,
+    /// Working directory, relative to the workspace (template).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<String>,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StepSpec {
+    /// Its id: as written, or generated (`__run`, `__run_2`, `__actions_checkout`).
+    pub id: String,
+    /// Name (template); absent means a generated one (`Run make test`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `if` (expression); absent means `success()`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// Environment of this step; values are templates.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub env: IndexMap<String, String>,
+    /// `continue-on-error` (template that gives a boolean).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continue_on_error: Option<String>,
+    /// `timeout-minutes` (template that gives a number).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_minutes: Option<String>,
+    /// What it does.
+    pub action: StepAction,
+    /// Line in the document where the step begins, from 1; 0 if unknown.
+    #[serde(default)]
+    pub line: usize,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StepAction {
+    /// A script for a shell.
+    Run {
+        /// The script (template).
+        script: String,
+        /// The shell (template), `bash`, `sh`, `python`, `pwsh` or a line with `{0}`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shell: Option<String>,
+        /// Working directory, relative to the workspace (template).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        working_directory: Option<String>,
+    },
+    /// An action. `actions/checkout` is built in.
+    Uses {
+        /// The reference as written.
+        uses: String,
+        /// Its inputs (templates).
+        #[serde(default)]
+        with: IndexMap<String, String>,
+    },
+}
+
+/// Where and when a job may run: what the scheduler looks at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Placement {
+    /// Labels that a runner must offer.
+    pub labels: Vec<Label>,
+    /// Queue; absent means `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Higher goes first; 0 by default, -1000 to 1000.
+    pub priority: i32,
+    /// The weakest boundary that the job accepts.
+    pub min_boundary: Boundary,
+    /// When to try again.
+    pub retry: RetryPolicy,
+    /// Give up if nobody took it within this many seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_timeout_seconds: Option<u64>,
+    /// Concurrency group of the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
+}
+
+/// Name of the queue of jobs that name none.
+pub const DEFAULT_QUEUE: &str = "default";
+
+/// When a job is tried again. By default never.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct RetryPolicy {
+    /// Tries in all; 1 means no retry.
+    pub max_attempts: u32,
+    /// Retry when the runner vanished.
+    pub on_lost_runner: bool,
+    /// Retry when a step ended with one of these codes; empty means never for this cause.
+    pub on_exit_codes: Vec<i32>,
+    /// Delay before the second try, in seconds; doubles with each further try.
+    pub backoff_seconds: f64,
+    /// The delay never exceeds this, in seconds.
+    pub backoff_cap_seconds: f64,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            max_attempts: 1,
+            on_lost_runner: false,
+            on_exit_codes: Vec::new(),
+            backoff_seconds: 1.0,
+            backoff_cap_seconds: 300.0,
+        }
+    }
+}
+
+/// A concurrency group: at most one member runs, at most one (or a queue) is pending.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Concurrency {
+    /// Name of the group; case does not matter; scoped to the project.
+    pub group: String,
+    /// A newcomer cancels the running member.
+    #[serde(default)]
+    pub cancel_in_progress: bool,
+    /// What happens to pending members when a newcomer arrives.
+    #[serde(default)]
+    pub queue: ConcurrencyQueue,
+}
+
+/// `queue:` of a concurrency group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ConcurrencyQueue {
+    /// One pending member; a newcomer cancels it.
+    #[default]
+    Single,
+    /// Pending members line up, first in first out, up to [`ConcurrencyQueue::MAX_PENDING`].
+    Max,
+}
+
+impl ConcurrencyQueue {
+    /// Longest line of pending members with `queue: max`.
+    pub const MAX_PENDING: usize = 100;
+}
+
+/// The repository that a run is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Repository {
+    /// Anything that `git fetch` takes, without credentials.
+    pub url: String,
+    /// `OWNER/NAME`, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Full ref, `refs/heads/main`.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub git_ref: Option<String>,
+    /// Commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha: Option<String>,
+}

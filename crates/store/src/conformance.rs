@@ -1,0 +1,1 @@
+//! The conformance suite: what every implementation of [`Store`](crate::Store) must do.
