@@ -151,7 +151,7 @@ proptest! {
         };
         let printed = expr.to_string();
         let again = Expr::parse(&printed).map_err(|e| TestCaseError::fail(format!("{src} => {printed}: {e}")))?;
-        prop_assert_eq!(again.to_string(), printed.clone());
+        prop_assert_eq!(&again.to_string(), &printed);
         let (first, second) = (expr.evaluate(&scope()), again.evaluate(&scope()));
         match (first, second) {
             (Ok(a), Ok(b)) => prop_assert!(same(&a, &b), "{src} => {printed}: {a:?} {b:?}"),
@@ -164,7 +164,7 @@ proptest! {
     fn a_number_as_text_reads_back_to_15_digits(number in any::<f64>().prop_filter("finite", |n| n.is_finite())) {
         let text = Value::from(number).to_display_string();
         let back = Value::from(text.as_str()).to_number();
-        prop_assert_eq!(Value::from(back).to_display_string(), text.clone());
+        prop_assert_eq!(&Value::from(back).to_display_string(), &text);
         // The largest numbers may round up out of range.
         prop_assert!(back.is_infinite() || (back - number).abs() <= number.abs() * 1e-14 + f64::MIN_POSITIVE, "{text}");
     }
