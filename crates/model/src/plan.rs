@@ -31,6 +31,11 @@ pub trait Dialect: Send + Sync {
 
 /// A parsed document that is free of errors.
 pub trait Document: Send + Sync + std::fmt::Debug {
+    /// Its own name (`name:`), if it has one.
+    fn name(&self) -> Option<&str> {
+        None
+    }
+
     /// Findings that do not make the document unusable.
     fn warnings(&self) -> &[Diagnostic];
 
@@ -98,6 +103,10 @@ pub struct RunParams {
     pub jobs: Vec<String>,
     /// Only legs of the matrix where every named key has one of these values.
     pub matrix: IndexMap<String, Vec<String>>,
+    /// Queue for jobs that name none.
+    pub queue: Option<String>,
+    /// Added to the priority of every job.
+    pub priority: i32,
 }
 
 /// The graph of jobs of a run.
