@@ -110,7 +110,8 @@ impl Control {
         dialects: Vec<Arc<dyn Dialect>>,
         options: Options,
     ) -> Result<Self, Problem> {
-        let vault = Vault::open(&options.data_dir).map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
+        let vault =
+            Vault::open(&options.data_dir).map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
         let high = store.high_water().await.map_err(|e| store_problem(&e))?;
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let inner = Arc::new(Inner {
@@ -193,7 +194,8 @@ impl Control {
         match self.inner.commands.send_timeout(command, patience).await {
             Ok(()) => Ok(()),
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
-                Err(Problem::new(Code::Overloaded, "the control plane has too much to do").with_hint("try again in a moment"))
+                Err(Problem::new(Code::Overloaded, "the control plane has too much to do")
+                    .with_hint("try again in a moment"))
             }
             Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(stopping()),
         }

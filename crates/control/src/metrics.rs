@@ -98,7 +98,11 @@ impl Metrics {
         r.register("stale_writes", "Writes refused because their lease is over", self.stale_writes.clone());
         r.register("store_commits", "Transactions committed", self.commits.clone());
         r.register("store_operations", "Operations in them", self.operations.clone());
-        r.register("store_batch_operations", "Operations in one request of the control plane", self.batch.clone());
+        r.register(
+            "store_batch_operations",
+            "Operations in one request of the control plane",
+            self.batch.clone(),
+        );
     }
 
     pub(crate) fn run_created(&self) {

@@ -28,7 +28,11 @@ impl ResolveRequest {
     pub(crate) fn new(run: RunId, graph: &Graph, keys: &[String], source: Option<Arc<RunSource>>) -> Self {
         let nodes = keys
             .iter()
-            .map(|key| ReadyNode { key: key.clone(), needs: graph.needs(key), ancestors: graph.ancestors(key) })
+            .map(|key| ReadyNode {
+                key: key.clone(),
+                needs: graph.needs(key),
+                ancestors: graph.ancestors(key),
+            })
             .collect();
         Self { run, nodes, cancelled: graph.is_cancelled(), source }
     }
@@ -52,10 +56,14 @@ pub(crate) async fn resolve(inner: Arc<Inner>, request: ResolveRequest) {
         })
         .collect();
     // The actor is gone only when the process ends; it decides again after the next start.
-    let _ = inner.commands.send(Command::Resolved { run, nodes }).await;
+    let _ = inner.commands.send(Command::Resolved { run, cancelled, nodes }).await;
 }
 
-fn resolve_node(source: &RunSource, node: &ReadyNode, cancelled: bool) -> Result<Resolution, Box<Diagnostic>> {
+fn resolve_node(
+    source: &RunSource,
+    node: &ReadyNode,
+    cancelled: bool,
+) -> Result<Resolution, Box<Diagnostic>> {
     let args = ResolveArgs {
         contexts: &source.contexts,
         params: &source.params,

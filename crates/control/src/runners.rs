@@ -4,8 +4,8 @@
 use crate::actor::{Command, LiveRunner, store_problem};
 use crate::{Control, Permission, Principal};
 use fleetfoot_model::api::{
-    AssignJob, CompleteJob, CreateRunner, Heartbeat, JobView, RegisterRunner, Registered, RunnerStatus, RunnerView,
-    TokenKind, UpdateRunner,
+    AssignJob, CompleteJob, CreateRunner, Heartbeat, JobView, RegisterRunner, Registered, RunnerStatus,
+    RunnerView, TokenKind, UpdateRunner,
 };
 use fleetfoot_model::ids::{RunnerId, TokenId};
 use fleetfoot_model::sync::{Assignment, AttemptReport, AttemptResult, Phase, RunnerInfo};
@@ -34,12 +34,18 @@ impl Control {
     ///
     /// # Errors
     /// `forbidden`, `version_skew`, `conflict` if the name is taken and `replace` is not set.
-    pub async fn register_runner(&self, who: &Principal, request: RegisterRunner) -> Result<Registered, Problem> {
+    pub async fn register_runner(
+        &self,
+        who: &Principal,
+        request: RegisterRunner,
+    ) -> Result<Registered, Problem> {
         let registration = match who {
             Principal::Registration { token } => Some(*token),
             other => {
                 other.require(Permission::Administer).map_err(|p| {
-                    p.with_hint("only admins register runners: `fleetfoot token create --registration` makes a token")
+                    p.with_hint(
+                        "only admins register runners: `fleetfoot token create --registration` makes a token",
+                    )
                 })?;
                 None
             }
@@ -75,15 +81,19 @@ impl Control {
     async fn use_registration(&self, token: TokenId) -> Result<(), Problem> {
         let at = self.inner.clock.wall();
         self.apply(vec![Op::UseToken { token, at }]).await.map_err(|p| match p.code {
-            Code::Conflict => Problem::new(Code::Unauthorized, "the registration token is used up or has expired")
-                .with_hint("an admin makes another with `fleetfoot token create --registration`"),
+            Code::Conflict => {
+                Problem::new(Code::Unauthorized, "the registration token is used up or has expired")
+                    .with_hint("an admin makes another with `fleetfoot token create --registration`")
+            }
             _ => p,
         })
     }
 
     /// A name is free, or belongs to a runner that is offline and may be replaced.
     async fn make_room(&self, who: &Principal, name: &str, replace: bool) -> Result<(), Problem> {
-        let Some(existing) = self.live().await?.into_iter().find(|r| r.row.name == name) else { return Ok(()) };
+        let Some(existing) = self.live().await?.into_iter().find(|r| r.row.name == name) else {
+            return Ok(());
+        };
         let offline = existing.state == fleetfoot_model::RunnerState::Offline;
         if replace && offline {
             return self.remove(who, existing.row.id).await;
@@ -131,9 +141,12 @@ impl Control {
     async fn insert_runner(&self, who: &Principal, row: RunnerRow) -> Result<Registered, Problem> {
         check_labels(&row.fixed_labels)?;
         let (token, token_row) = self.token_row(TokenKind::Runner, row.name.clone(), None, Some(row.id))?;
-        let audit = self.audit_op(who, "runner.create", &format!("runner:{}", row.id), json!({ "name": row.name }));
+        let audit =
+            self.audit_op(who, "runner.create", &format!("runner:{}", row.id), json!({ "name": row.name }));
         self.apply(vec![Op::CreateRunner(Box::new(row.clone()))]).await.map_err(|p| match p.code {
-            Code::Conflict => Problem::new(Code::Conflict, format!("there is a runner named '{}' already", row.name)),
+            Code::Conflict => {
+                Problem::new(Code::Conflict, format!("there is a runner named '{}' already", row.name))
+            }
             _ => p,
         })?;
         self.apply(vec![Op::CreateToken(Box::new(token_row)), audit]).await?;
@@ -157,7 +170,8 @@ impl Control {
         let live = self.live().await?;
         let mut views = Vec::with_capacity(live.len());
         for runner in live {
-            let totals = self.inner.store.runner_totals(runner.row.id).await.map_err(|e| store_problem(&e))?;
+            let totals =
+                self.inner.store.runner_totals(runner.row.id).await.map_err(|e| store_problem(&e))?;
             views.push(crate::views::runner_view(runner, totals));
         }
         Ok(views)
@@ -192,7 +206,8 @@ impl Control {
         request: UpdateRunner,
     ) -> Result<RunnerView, Problem> {
         who.require(Permission::Administer)?;
-        let mut row = self.live().await?.into_iter().find(|r| r.row.id == id).ok_or_else(|| no_runner(id))?.row;
+        let mut row =
+            self.live().await?.into_iter().find(|r| r.row.id == id).ok_or_else(|| no_runner(id))?.row;
         let detail = serde_json::to_value(&request).unwrap_or(Value::Null);
         if let Some(description) = request.description {
             row.description = description;
@@ -272,7 +287,12 @@ impl Control {
     ///
     /// # Errors
     /// `not_found`, `version_skew`, `stale_attempt` if a reported attempt is over.
-    pub async fn heartbeat(&self, who: &Principal, id: RunnerId, request: Heartbeat) -> Result<RunnerView, Problem> {
+    pub async fn heartbeat(
+        &self,
+        who: &Principal,
+        id: RunnerId,
+        request: Heartbeat,
+    ) -> Result<RunnerView, Problem> {
         who.require_runner(id)?;
         if let Some(version) = &request.version {
             check_version(version)?;
@@ -290,7 +310,8 @@ impl Control {
         version: Option<String>,
         info: Option<RunnerInfo>,
     ) -> Result<(), Problem> {
-        let mut row = self.live().await?.into_iter().find(|r| r.row.id == id).ok_or_else(|| no_runner(id))?.row;
+        let mut row =
+            self.live().await?.into_iter().find(|r| r.row.id == id).ok_or_else(|| no_runner(id))?.row;
         let before = row.clone();
         if let Some(version) = version {
             row.version = version;
@@ -328,7 +349,12 @@ impl Control {
     ///
     /// # Errors
     /// `stale_attempt`, `conflict` if the runner does not hold the job.
-    pub async fn complete_job(&self, who: &Principal, id: RunnerId, request: CompleteJob) -> Result<JobView, Problem> {
+    pub async fn complete_job(
+        &self,
+        who: &Principal,
+        id: RunnerId,
+        request: CompleteJob,
+    ) -> Result<JobView, Problem> {
         who.require_runner(id)?;
         let CompleteJob { job_id, attempt, conclusion, message, exit_code, outputs, steps } = request;
         if let Some(attempt) = attempt
@@ -376,5 +402,6 @@ fn check_labels(labels: &[Label]) -> Result<(), Problem> {
 }
 
 fn no_runner(id: RunnerId) -> Problem {
-    Problem::new(Code::NotFound, format!("there is no runner {id}")).with_hint("`fleetfoot runner status` shows them")
+    Problem::new(Code::NotFound, format!("there is no runner {id}"))
+        .with_hint("`fleetfoot runner status` shows them")
 }

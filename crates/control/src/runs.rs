@@ -68,8 +68,11 @@ impl Control {
             let (run, answer) = prepare(&self.inner, who, request, Carry::default()).await?;
             jobs += answer.jobs.len();
             if jobs > MAX_JOBS {
-                return Err(Problem::new(Code::TooLarge, format!("one request creates at most {MAX_JOBS} jobs"))
-                    .with_hint("send several requests"));
+                return Err(Problem::new(
+                    Code::TooLarge,
+                    format!("one request creates at most {MAX_JOBS} jobs"),
+                )
+                .with_hint("send several requests"));
             }
             prepared.push(run);
             created.push(answer);
@@ -82,7 +85,8 @@ impl Control {
             Some((key, request_hash)) => Some(Box::new(IdempotencyRow {
                 key,
                 request_hash,
-                response: serde_json::to_string(&created).map_err(|e| Problem::new(Code::Internal, e.to_string()))?,
+                response: serde_json::to_string(&created)
+                    .map_err(|e| Problem::new(Code::Internal, e.to_string()))?,
                 created_at: self.inner.clock.wall(),
             })),
             None => None,
@@ -136,9 +140,11 @@ impl Control {
         who.require(Permission::Read)?;
         let cursor = cursor.map(str::parse::<RunId>).transpose().map_err(|_| bad_cursor())?;
         let limit = limit.clamp(1, MAX_PAGE);
-        let rows = self.inner.store.list_runs(filter, cursor, limit + 1).await.map_err(|e| store_problem(&e))?;
+        let rows =
+            self.inner.store.list_runs(filter, cursor, limit + 1).await.map_err(|e| store_problem(&e))?;
         let more = rows.len() > limit;
-        let items: Vec<RunView> = rows.into_iter().take(limit).map(|r| crate::views::run_view(r, None)).collect();
+        let items: Vec<RunView> =
+            rows.into_iter().take(limit).map(|r| crate::views::run_view(r, None)).collect();
         let next_cursor = more.then(|| items.last().map(|r| r.id.to_string())).flatten();
         Ok(Page { items, next_cursor })
     }
@@ -187,7 +193,12 @@ impl Control {
     ///
     /// # Errors
     /// `forbidden`, `not_found`.
-    pub async fn watch_run(&self, who: &Principal, id: RunId, since: Option<u64>) -> Result<RunWatcher, Problem> {
+    pub async fn watch_run(
+        &self,
+        who: &Principal,
+        id: RunId,
+        since: Option<u64>,
+    ) -> Result<RunWatcher, Problem> {
         who.require(Permission::Read)?;
         // Subscribed before the first look, so that no change falls between them.
         let changes = self.inner.watchers.subscribe(id);
@@ -202,7 +213,12 @@ impl Control {
     ///
     /// # Errors
     /// `forbidden`, `not_found`, `conflict` if it is over.
-    pub async fn cancel_run(&self, who: &Principal, id: RunId, request: CancelRun) -> Result<RunView, Problem> {
+    pub async fn cancel_run(
+        &self,
+        who: &Principal,
+        id: RunId,
+        request: CancelRun,
+    ) -> Result<RunView, Problem> {
         who.require(Permission::Write)?;
         if self.inner.store.run(id).await.map_err(|e| store_problem(&e))?.is_none() {
             return Err(no_run(id));
@@ -233,7 +249,8 @@ impl Control {
             .map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
         let done = if request.failed_only { self.succeeded_nodes(&row).await? } else { HashMap::new() };
         let carry = Carry { rerun_of: Some(id), number: Some(row.number), attempt: row.attempt + 1, done };
-        let (prepared, created) = prepare(&self.inner, who, request_of(&row, &payload, secrets), carry).await?;
+        let (prepared, created) =
+            prepare(&self.inner, who, request_of(&row, &payload, secrets), carry).await?;
         self.store_runs(vec![prepared], None).await?;
         Ok(created)
     }

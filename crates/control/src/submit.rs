@@ -5,7 +5,9 @@ use crate::actor::{PreparedRun, RunSource};
 use crate::{Inner, Principal};
 use fleetfoot_model::api::{CreateRun, Created, CreatedJob};
 use fleetfoot_model::ids::{JobId, RunId};
-use fleetfoot_model::plan::{Document, NeedResult, Plan, PlanNode, PlannedJob, Resolution, ResolveArgs, RunInfo, RunParams};
+use fleetfoot_model::plan::{
+    Document, NeedResult, Plan, PlanNode, PlannedJob, Resolution, ResolveArgs, RunInfo, RunParams,
+};
 use fleetfoot_model::state::{Conclusion, Reason, Status};
 use fleetfoot_model::{Code, Diagnostic, Diagnostics, Problem, Source, Timestamp};
 use fleetfoot_scheduler::Graph;
@@ -63,15 +65,9 @@ pub(crate) async fn prepare(
     };
     let contexts = document.contexts(&info).map_err(bad_document)?;
     let plan = document.plan(&contexts).map_err(bad_document)?;
-    let source = Arc::new(RunSource {
-        document: document.clone(),
-        contexts,
-        params: info.params.clone(),
-    });
-    let sealed_secrets = inner
-        .vault
-        .seal(id, &request.secrets)
-        .map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
+    let source = Arc::new(RunSource { document: document.clone(), contexts, params: info.params.clone() });
+    let sealed_secrets =
+        inner.vault.seal(id, &request.secrets).map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
     let row = run_row(&info, &request, &plan, name, &carry);
     let mut draft = Draft { inner, row, source, jobs: Vec::new(), graph: None };
     draft.build(&plan, &carry.done)?;
@@ -300,7 +296,8 @@ impl Draft<'_> {
         let ended = match self.resolve(key, &needs, &ancestors) {
             Ok(Resolution::Run { jobs, fail_fast, max_parallel }) => {
                 let at = self.jobs.iter().position(|(j, _)| j.key == key).unwrap_or(self.jobs.len());
-                let old: Vec<JobId> = self.jobs.iter().filter(|(j, _)| j.key == key).map(|(j, _)| j.id).collect();
+                let old: Vec<JobId> =
+                    self.jobs.iter().filter(|(j, _)| j.key == key).map(|(j, _)| j.id).collect();
                 let tail = self.jobs.split_off(at);
                 let mut ids = Vec::new();
                 for (leg, job) in jobs.into_iter().enumerate() {
@@ -313,12 +310,12 @@ impl Draft<'_> {
                 graph.resolved(key, &ids, fail_fast);
                 return;
             }
-            Ok(Resolution::Skip) => self.end_jobs(key, Conclusion::Skipped, None, None),
-            Err(d) => self.end_jobs(key, Conclusion::Failure, Some(Reason::BadSpecification), Some(d.to_string())),
+            Ok(Resolution::Skip) => (Conclusion::Skipped, None, None),
+            Err(d) => (Conclusion::Failure, Some(Reason::BadSpecification), Some(d.to_string())),
         };
-        for (job, conclusion) in ended {
-            graph.job_ended(job, conclusion, false, &IndexMap::new());
-        }
+        let (conclusion, reason, message) = ended;
+        graph.failed(key, conclusion);
+        self.end_jobs(key, conclusion, reason, message);
     }
 
     fn push_leg(
@@ -343,18 +340,15 @@ impl Draft<'_> {
         conclusion: Conclusion,
         reason: Option<Reason>,
         message: Option<String>,
-    ) -> Vec<(JobId, Conclusion)> {
+    ) {
         let at = self.row.created_at;
-        let mut ended = Vec::new();
         for (row, _) in self.jobs.iter_mut().filter(|(j, _)| j.key == key) {
             row.status = Status::Completed;
             row.conclusion = Some(conclusion);
             row.reason = reason;
             row.message.clone_from(&message);
             row.finished_at = Some(at);
-            ended.push((row.id, conclusion));
         }
-        ended
     }
 
     /// Jobs that a re-run of the failed ones does not repeat keep their outcome.
@@ -365,7 +359,8 @@ impl Draft<'_> {
         for row in old {
             let id = self.inner.ids.next_job();
             ids.push(id);
-            let row = JobRow { id, run: self.row.id, attempt: 0, runner: None, started_at: None, ..row.clone() };
+            let row =
+                JobRow { id, run: self.row.id, attempt: 0, runner: None, started_at: None, ..row.clone() };
             self.jobs.push((row, None));
         }
         self.jobs.extend(tail.into_iter().filter(|(j, _)| j.key != key));
@@ -432,9 +427,10 @@ pub(crate) fn fill(
 
 /// Findings in a document as a problem.
 pub(crate) fn bad_document(findings: Diagnostics) -> Problem {
-    let detail = findings.0.first().map_or_else(|| "the document has errors".to_owned(), |d| {
-        format!("{}:{}:{}: {}", d.file, d.line, d.column, d.message)
-    });
+    let detail = findings.0.first().map_or_else(
+        || "the document has errors".to_owned(),
+        |d| format!("{}:{}:{}: {}", d.file, d.line, d.column, d.message),
+    );
     Problem { errors: findings.0, ..Problem::new(Code::BadDocument, detail) }
 }
 

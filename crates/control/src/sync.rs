@@ -41,7 +41,8 @@ impl PayloadCache {
     /// Keeps what a new run brought; the oldest runs make room.
     pub(crate) fn remember(&self, run: &PreparedRun) {
         let jobs = run.new.jobs.iter().filter_map(|(j, p)| Some((j.id, p.clone()?))).collect();
-        let cached = CachedRun { project: run.new.row.project.clone(), payload: run.new.payload.clone(), jobs };
+        let cached =
+            CachedRun { project: run.new.row.project.clone(), payload: run.new.payload.clone(), jobs };
         let mut runs = self.runs.lock();
         while runs.len() >= CACHED_RUNS {
             runs.shift_remove_index(0);
@@ -60,7 +61,12 @@ impl Control {
     ///
     /// # Errors
     /// `not_found` for another runner's token, `version_skew`, the store's problems.
-    pub async fn sync(&self, who: &Principal, id: RunnerId, request: SyncRequest) -> Result<SyncResponse, Problem> {
+    pub async fn sync(
+        &self,
+        who: &Principal,
+        id: RunnerId,
+        request: SyncRequest,
+    ) -> Result<SyncResponse, Problem> {
         who.require_runner(id)?;
         check_version(&request.version)?;
         let begun = self.inner.clock.steady();
@@ -75,7 +81,8 @@ impl Control {
         guard.disarm();
         let woken = self.inner.clock.steady();
         let response = self.respond(id, decision).await?;
-        let processing = self.inner.clock.steady().since(woken).min(woken.since(begun) + Duration::from_secs(1));
+        let processing =
+            self.inner.clock.steady().since(woken).min(woken.since(begun) + Duration::from_secs(1));
         self.inner.metrics.sync_done(processing);
         Ok(response)
     }
@@ -205,8 +212,12 @@ impl Control {
         self.require_lease(who, id, attempt).await?;
         let bytes = body.len() as u64;
         let time = self.inner.clock.wall();
-        let end =
-            self.inner.logs.append_text(attempt, offset, stream, step, time, body).await.map_err(append_problem)?;
+        let end = self
+            .inner
+            .logs
+            .append_text(attempt, offset, stream, step, time, &body)
+            .await
+            .map_err(append_problem)?;
         self.inner.metrics.log_appended(bytes);
         Ok(Appended { offset: end })
     }
@@ -225,7 +236,8 @@ fn append_problem(e: AppendError) -> Problem {
     match e {
         AppendError::Gap { expected } => Problem {
             expected_offset: Some(expected),
-            ..Problem::new(Code::OffsetGap, format!("the log ends at {expected}")).with_hint("go on from there")
+            ..Problem::new(Code::OffsetGap, format!("the log ends at {expected}"))
+                .with_hint("go on from there")
         },
         AppendError::Closed { .. } => Problem::new(Code::Conflict, e.to_string()),
         AppendError::BadFrame { .. } => Problem::new(Code::BadRequest, e.to_string()),

@@ -105,7 +105,8 @@ impl Control {
     }
 
     async fn authenticate_job(&self, token: &str) -> Result<Principal, Problem> {
-        let attempt = self.inner.vault.attempt_of(token).ok_or_else(|| unauthorized("the token is not known here"))?;
+        let attempt =
+            self.inner.vault.attempt_of(token).ok_or_else(|| unauthorized("the token is not known here"))?;
         if self.holds(attempt, None).await? {
             Ok(Principal::Job { attempt })
         } else {
@@ -144,16 +145,22 @@ impl Control {
             return Err(Problem::new(Code::BadRequest, "tokens of this kind are not created by hand")
                 .with_hint("create admin, member, read_only or registration tokens"));
         }
-        if !registration && (request.max_uses.is_some() || !request.labels.is_empty() || request.queue.is_some()) {
-            return Err(Problem::new(Code::BadRequest, "uses, labels and queue belong to registration tokens only"));
+        if !registration
+            && (request.max_uses.is_some() || !request.labels.is_empty() || request.queue.is_some())
+        {
+            return Err(Problem::new(
+                Code::BadRequest,
+                "uses, labels and queue belong to registration tokens only",
+            ));
         }
         let life = request.expires_in_seconds.map(Duration::from_secs);
         let life = life.or(registration.then_some(REGISTRATION_LIFE));
         let (token, row) = self.token_row(request.kind, request.name, life, None)?;
-        let row = TokenRow { uses_left: request.max_uses, labels: request.labels, queue: request.queue, ..row };
-        let created =
-            CreatedToken { id: row.id, kind: row.kind, token, expires_at: row.expires_at };
-        let audit = self.audit_op(who, "token.create", &format!("token:{}", row.id), json!({ "kind": row.kind }));
+        let row =
+            TokenRow { uses_left: request.max_uses, labels: request.labels, queue: request.queue, ..row };
+        let created = CreatedToken { id: row.id, kind: row.kind, token, expires_at: row.expires_at };
+        let audit =
+            self.audit_op(who, "token.create", &format!("token:{}", row.id), json!({ "kind": row.kind }));
         self.apply(vec![Op::CreateToken(Box::new(row)), audit]).await?;
         Ok(created)
     }

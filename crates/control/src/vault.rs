@@ -31,7 +31,9 @@ pub enum VaultError {
         source: std::io::Error,
     },
     /// The key file does not hold 32 bytes.
-    #[error("the key file {0} is damaged: restore it from your backup, sealed secrets cannot be read without it")]
+    #[error(
+        "the key file {0} is damaged: restore it from your backup, sealed secrets cannot be read without it"
+    )]
     BadKey(String),
     /// No randomness.
     #[error("the operating system gave no random bytes")]

@@ -14,7 +14,9 @@ use std::collections::HashMap;
 pub(crate) fn needs_context(needs: &IndexMap<String, NeedResult>) -> Value {
     needs
         .iter()
-        .map(|(key, need)| (key.clone(), json!({ "result": need.result.as_result(), "outputs": need.outputs })))
+        .map(|(key, need)| {
+            (key.clone(), json!({ "result": need.result.as_result(), "outputs": need.outputs }))
+        })
         .collect::<serde_json::Map<String, Value>>()
         .into()
 }

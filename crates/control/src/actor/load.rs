@@ -7,8 +7,10 @@ use super::state::{OpenJob, OpenRun, State};
 use crate::Inner;
 use fleetfoot_model::Timestamp;
 use fleetfoot_model::ids::{AttemptRef, JobId, RunId};
+use fleetfoot_model::spec::Concurrency;
 use fleetfoot_model::state::{JobState, Status};
-use fleetfoot_scheduler::{Config, Graph, Scheduler};
+use fleetfoot_scheduler::graph::{RestoredJob, RestoredNode};
+use fleetfoot_scheduler::{Action, Config, Graph, Scheduler};
 use fleetfoot_store::{AttemptRow, JobRow, RunRow, StoreError};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -27,6 +29,7 @@ impl State {
             idempotency: HashSet::new(),
             change: high.change,
             epoch: high.epoch,
+            pending: Vec::new(),
         };
         let attempts: HashMap<JobId, AttemptRow> =
             inner.store.open_attempts().await?.into_iter().map(|a| (a.id.job, a)).collect();
@@ -39,37 +42,63 @@ impl State {
         }
         let now = inner.clock.steady();
         let mut after: Option<RunId> = None;
+        let mut waiting = Waiting::default();
         loop {
             let page = inner.store.open_runs(after, PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.id);
             for (run, jobs) in page {
-                state.restore_run(&run, jobs, &attempts, now);
+                state.restore_run(run, jobs, &attempts, &mut waiting, now);
             }
         }
+        state.line_up(waiting, now);
         state.offer_connected(now);
         Ok(state)
     }
 
+    /// Whoever waits lines up after everything that runs has its place again, oldest first.
+    fn line_up(&mut self, waiting: Waiting, now: Timestamp) {
+        for (run, project, group) in waiting.runs {
+            let (free, actions) = self.scheduler.admit_run(run, &project, &group, now);
+            self.pending.extend(actions);
+            if free {
+                self.pending.push(Action::ReleaseRun { run });
+            }
+        }
+        let mut jobs = waiting.jobs;
+        jobs.sort_by_key(|(queued_at, id, _)| (*queued_at, *id));
+        for (_, id, not_before) in jobs {
+            if let Some(job) = self.queued_job(id, not_before, now) {
+                let actions = self.scheduler.enqueue(job, now);
+                self.pending.extend(actions);
+            }
+        }
+    }
+
     fn restore_run(
         &mut self,
-        run: &RunRow,
+        run: RunRow,
         jobs: Vec<JobRow>,
         attempts: &HashMap<JobId, AttemptRow>,
+        waiting: &mut Waiting,
         now: Timestamp,
     ) {
-        let held = match &run.concurrency {
-            Some(group) => !self.scheduler.admit_run(run.id, &run.project, group, now).0,
-            None => false,
-        };
-        let graph = (!run.nodes.is_empty()).then(|| restore_graph(run, &jobs));
+        let held = run.status == Status::Waiting;
+        if let Some(group) = run.concurrency.clone() {
+            if held {
+                waiting.runs.push((run.id, run.project.clone(), group));
+            } else {
+                self.scheduler.admit_run(run.id, &run.project, &group, now);
+            }
+        }
+        let graph = (!run.nodes.is_empty()).then(|| restore_graph(&run, &jobs));
         self.runs.insert(
             run.id,
             OpenRun {
                 project: run.project.as_str().into(),
                 graph,
-                held: held || run.status == Status::Waiting,
-                grouped: run.concurrency.is_some(),
+                held,
+                group: run.concurrency.as_ref().map(|c| c.group.as_str().into()),
                 cancelled: run.cancel_requested,
                 resolving: BTreeSet::new(),
                 source: None,
@@ -77,14 +106,21 @@ impl State {
         );
         for job in jobs {
             if job.status != Status::Completed {
-                self.restore_job(job, attempts, now);
+                self.restore_job(job, attempts, waiting, now);
             }
         }
     }
 
-    fn restore_job(&mut self, row: JobRow, attempts: &HashMap<JobId, AttemptRow>, now: Timestamp) {
+    fn restore_job(
+        &mut self,
+        row: JobRow,
+        attempts: &HashMap<JobId, AttemptRow>,
+        waiting: &mut Waiting,
+        now: Timestamp,
+    ) {
         let attempt = attempts.get(&row.id);
         let id = row.id;
+        let queued_at = row.queued_at.unwrap_or(row.created_at);
         let state = match row.status {
             Status::Running => JobState::Running { attempt: row.attempt },
             Status::Queued => JobState::Queued,
@@ -99,7 +135,7 @@ impl State {
                 attempt: row.attempt,
                 lease: attempt.map(|a| (a.id.epoch, a.runner)),
                 leased_at: row.started_at.unwrap_or(row.created_at),
-                queued_at: row.queued_at.unwrap_or(row.created_at),
+                queued_at,
                 placement: row.placement,
                 max_parallel: row.max_parallel,
                 continue_on_error: row.continue_on_error,
@@ -108,15 +144,9 @@ impl State {
         );
         match (state, attempt) {
             (JobState::Running { .. }, Some(attempt)) => self.restore_lease(id, attempt, now),
-            (JobState::Queued, _) => {
-                if let Some(job) = self.queued_job(id, None, now) {
-                    self.scheduler.enqueue(job, now);
-                }
-            }
+            (JobState::Queued, _) => waiting.jobs.push((queued_at, id, None)),
             (JobState::Waiting, _) if row.not_before.is_some() => {
-                if let Some(job) = self.queued_job(id, row.not_before, now) {
-                    self.scheduler.enqueue(job, now);
-                }
+                waiting.jobs.push((queued_at, id, row.not_before));
             }
             _ => {}
         }
@@ -154,24 +184,35 @@ impl State {
     }
 }
 
+/// What lines up again after the start.
+#[derive(Default)]
+struct Waiting {
+    runs: Vec<(RunId, String, Concurrency)>,
+    jobs: Vec<(Timestamp, JobId, Option<Timestamp>)>,
+}
+
 fn restore_graph(run: &RunRow, jobs: &[JobRow]) -> Graph {
-    let mut graph = Graph::new(&run.nodes);
-    for node in &run.nodes {
-        let legs: Vec<&JobRow> = jobs.iter().filter(|j| j.key == node.key).collect();
-        let ids: Vec<JobId> = legs.iter().map(|j| j.id).collect();
-        graph.set_jobs(&node.key, &ids);
-        let resolved = legs.iter().any(|j| j.placement.is_some() || j.status == Status::Completed);
-        if resolved {
-            graph.resolved(&node.key, &ids, legs.first().is_some_and(|j| j.fail_fast));
-        }
-    }
-    for job in jobs {
-        if let Some(conclusion) = job.conclusion {
-            graph.job_ended(job.id, conclusion, job.continue_on_error, &job.outputs);
-        }
-    }
-    if run.cancel_requested {
-        graph.cancel();
-    }
-    graph
+    let nodes: Vec<RestoredNode> = run
+        .nodes
+        .iter()
+        .map(|node| {
+            let mut legs = jobs.iter().filter(|j| j.key == node.key);
+            RestoredNode {
+                key: node.key.clone(),
+                resolved: legs.clone().any(|j| j.placement.is_some() || j.status == Status::Completed),
+                fail_fast: legs.any(|j| j.fail_fast),
+            }
+        })
+        .collect();
+    let restored: Vec<RestoredJob> = jobs
+        .iter()
+        .map(|job| RestoredJob {
+            key: job.key.clone(),
+            id: job.id,
+            ended: job.conclusion.map(|c| (c, job.outputs.clone())),
+            finished_at: job.finished_at,
+            continue_on_error: job.continue_on_error,
+        })
+        .collect();
+    Graph::restore(&run.nodes, &nodes, &restored, run.cancel_requested)
 }

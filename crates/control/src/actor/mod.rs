@@ -15,7 +15,7 @@ mod state;
 
 pub(crate) use batch::Batch;
 pub(crate) use sessions::{Decision, LiveRunner};
-pub(crate) use state::{OpenJob, OpenRun, PreparedRun, RunSource, State};
+pub(crate) use state::{PreparedRun, RunSource, State};
 
 use crate::Inner;
 use fleetfoot_model::api::{CancelRun, RunnerStatus};
@@ -38,23 +38,82 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Problem>>;
 
 /// What the actor can be asked.
 pub(crate) enum Command {
-    CreateRuns { runs: Vec<PreparedRun>, idempotency: Option<Box<IdempotencyRow>>, reply: Reply<()> },
-    Resolved { run: RunId, nodes: Vec<(String, Result<Resolution, Box<Diagnostic>>)> },
-    CancelRun { run: RunId, request: CancelRun, reply: Reply<()> },
-    CancelJob { job: JobId, reply: Reply<()> },
-    Why { job: JobId, reply: oneshot::Sender<Option<Why>> },
-    Sync { runner: RunnerId, request: Box<SyncRequest>, reply: Reply<Decision> },
-    Disconnected { runner: RunnerId, sequence: u64 },
-    Reports { runner: RunnerId, reports: Vec<AttemptReport>, reply: Reply<()> },
-    Claim { runner: RunnerId, job: Option<JobId>, reply: Reply<Option<(AttemptRef, RunId)>> },
-    Complete { runner: RunnerId, job: JobId, attempt: Option<AttemptRef>, result: Box<AttemptResult>, reply: Reply<()> },
-    SetStatus { runner: RunnerId, request: RunnerStatus, reply: Reply<()> },
-    RunnerChanged { row: Box<RunnerRow>, reply: Reply<()> },
-    RunnerDeleted { runner: RunnerId, reply: Reply<()> },
-    Runners { reply: oneshot::Sender<Vec<LiveRunner>> },
-    Holds { attempt: AttemptRef, runner: Option<RunnerId>, reply: oneshot::Sender<bool> },
-    Counts { reply: oneshot::Sender<RunnerCounts> },
-    Stop { reply: oneshot::Sender<()> },
+    CreateRuns {
+        runs: Vec<PreparedRun>,
+        idempotency: Option<Box<IdempotencyRow>>,
+        reply: Reply<()>,
+    },
+    Resolved {
+        run: RunId,
+        cancelled: bool,
+        nodes: Vec<(String, Result<Resolution, Box<Diagnostic>>)>,
+    },
+    CancelRun {
+        run: RunId,
+        request: CancelRun,
+        reply: Reply<()>,
+    },
+    CancelJob {
+        job: JobId,
+        reply: Reply<()>,
+    },
+    Why {
+        job: JobId,
+        reply: oneshot::Sender<Option<Why>>,
+    },
+    Sync {
+        runner: RunnerId,
+        request: Box<SyncRequest>,
+        reply: Reply<Decision>,
+    },
+    Disconnected {
+        runner: RunnerId,
+        sequence: u64,
+    },
+    Reports {
+        runner: RunnerId,
+        reports: Vec<AttemptReport>,
+        reply: Reply<()>,
+    },
+    Claim {
+        runner: RunnerId,
+        job: Option<JobId>,
+        reply: Reply<Option<(AttemptRef, RunId)>>,
+    },
+    Complete {
+        runner: RunnerId,
+        job: JobId,
+        attempt: Option<AttemptRef>,
+        result: Box<AttemptResult>,
+        reply: Reply<()>,
+    },
+    SetStatus {
+        runner: RunnerId,
+        request: RunnerStatus,
+        reply: Reply<()>,
+    },
+    RunnerChanged {
+        row: Box<RunnerRow>,
+        reply: Reply<()>,
+    },
+    RunnerDeleted {
+        runner: RunnerId,
+        reply: Reply<()>,
+    },
+    Runners {
+        reply: oneshot::Sender<Vec<LiveRunner>>,
+    },
+    Holds {
+        attempt: AttemptRef,
+        runner: Option<RunnerId>,
+        reply: oneshot::Sender<bool>,
+    },
+    Counts {
+        reply: oneshot::Sender<RunnerCounts>,
+    },
+    Stop {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// Gauges of the moment.
@@ -71,14 +130,19 @@ pub(crate) struct Actor {
     state: State,
     commands: mpsc::Receiver<Command>,
     chance: u64,
+    /// Memory is fresh from the store: what fell due meanwhile is to be looked at.
+    reloaded: bool,
 }
 
 impl Actor {
     /// Loads the state.
-    pub(crate) async fn load(inner: Arc<Inner>, commands: mpsc::Receiver<Command>) -> Result<Self, StoreError> {
+    pub(crate) async fn load(
+        inner: Arc<Inner>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Result<Self, StoreError> {
         let state = State::load(&inner, None).await?;
         let seed: [u8; 8] = crate::vault::random().unwrap_or([7; 8]);
-        Ok(Self { inner, state, commands, chance: u64::from_le_bytes(seed) | 1 })
+        Ok(Self { inner, state, commands, chance: u64::from_le_bytes(seed) | 1, reloaded: true })
     }
 
     /// Runs until told to stop.
@@ -86,12 +150,16 @@ impl Actor {
         let mut waiting = Vec::with_capacity(BATCH);
         loop {
             let deadline = self.state.scheduler.next_deadline().map(|at| self.inner.clock.instant_of(at));
+            let deadline = if self.reloaded { Some(tokio::time::Instant::now()) } else { deadline };
             tokio::select! {
                 n = self.commands.recv_many(&mut waiting, BATCH) => if n == 0 { return },
                 () = sleep_until(deadline) => {}
             }
             let mut stop = None;
             let mut batch = Batch::default();
+            if std::mem::take(&mut self.reloaded) {
+                self.recover(&mut batch);
+            }
             for command in waiting.drain(..) {
                 match command {
                     Command::Stop { reply } => stop = Some(reply),
@@ -111,8 +179,10 @@ impl Actor {
 
     fn handle(&mut self, command: Command, batch: &mut Batch) {
         match command {
-            Command::CreateRuns { runs, idempotency, reply } => self.create_runs(runs, idempotency, reply, batch),
-            Command::Resolved { run, nodes } => self.resolved(run, nodes, batch),
+            Command::CreateRuns { runs, idempotency, reply } => {
+                self.create_runs(runs, idempotency, reply, batch)
+            }
+            Command::Resolved { run, cancelled, nodes } => self.resolved(run, cancelled, nodes, batch),
             Command::CancelRun { run, request, reply } => {
                 let done = self.cancel_run(run, request.message.as_deref(), batch);
                 batch.reply(reply, done);
@@ -208,6 +278,7 @@ impl Actor {
             match State::load(&self.inner, Some(&mut self.state)).await {
                 Ok(state) => {
                     self.state = state;
+                    self.reloaded = true;
                     info!("state reloaded from the store");
                     return;
                 }
@@ -255,9 +326,13 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
 /// How a failure of the store is told to a client.
 pub(crate) fn store_problem(e: &StoreError) -> Problem {
     match e.kind {
-        StoreErrorKind::DiskFull => Problem::new(Code::DiskFull, "the disk of the server is full; nothing was stored")
-            .with_hint("free some space on the server; running jobs are not affected"),
-        StoreErrorKind::Overloaded | StoreErrorKind::Closed => Problem::new(Code::Overloaded, e.message.clone()),
+        StoreErrorKind::DiskFull => {
+            Problem::new(Code::DiskFull, "the disk of the server is full; nothing was stored")
+                .with_hint("free some space on the server; running jobs are not affected")
+        }
+        StoreErrorKind::Overloaded | StoreErrorKind::Closed => {
+            Problem::new(Code::Overloaded, e.message.clone())
+        }
         _ => Problem::new(Code::Internal, e.message.clone()),
     }
 }

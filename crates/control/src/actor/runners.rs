@@ -44,12 +44,12 @@ impl Actor {
             let _ = older.reply.send(Ok(Decision::default()));
         }
         session.sequence = request.sequence;
-        session.plain = false;
         session.seen_at = Some(wall);
         let offer_changed = session.observe(&request, batch);
         if offer_changed {
             let offer = session.offer();
             self.state.scheduler.runner_seen(offer, now);
+            self.state.scheduler.set_claims_only(runner, false);
         }
         let listed: Vec<AttemptRef> = request.attempts.iter().map(|r| r.attempt).collect();
         self.state.scheduler.heartbeat(runner, &listed, now);
@@ -164,7 +164,7 @@ impl Actor {
         let (change, change2) = (self.state.next_change(), self.state.next_change());
         let Some(job) = self.state.jobs.get_mut(&id) else {
             error!(job = %id, "the scheduler assigned a job that is not open");
-            self.state.scheduler.finish(id, self.inner.clock.steady(), false);
+            self.state.scheduler.finish(id, false, self.inner.clock.steady());
             return;
         };
         if job.state == JobState::Waiting {
@@ -236,8 +236,11 @@ impl Actor {
         let at = self.inner.clock.wall();
         let name = self.state.runners.get(&runner).map_or_else(|| runner.to_string(), |s| s.row.name.clone());
         let cancelled = self.state.jobs.get(&attempt.job).is_some_and(|j| j.cancel_requested);
-        let (conclusion, reason) =
-            if cancelled { (Conclusion::Cancelled, Reason::Cancelled) } else { (Conclusion::Failure, Reason::RunnerLost) };
+        let (conclusion, reason) = if cancelled {
+            (Conclusion::Cancelled, Reason::Cancelled)
+        } else {
+            (Conclusion::Failure, Reason::RunnerLost)
+        };
         let message = Some(format!("runner {name} was lost: {why}"));
         let end = JobEnd {
             conclusion,
@@ -247,11 +250,19 @@ impl Actor {
             outputs: indexmap::IndexMap::new(),
             at,
         };
-        let row = AttemptEnd { attempt, conclusion, reason: Some(reason), message, at, steps: None, result: None };
+        let row =
+            AttemptEnd { attempt, conclusion, reason: Some(reason), message, at, steps: None, result: None };
         self.close_attempt(runner, row, end, Cause::LostRunner, batch);
     }
 
-    fn close_attempt(&mut self, runner: RunnerId, row: AttemptEnd, end: JobEnd, cause: Cause, batch: &mut Batch) {
+    fn close_attempt(
+        &mut self,
+        runner: RunnerId,
+        row: AttemptEnd,
+        end: JobEnd,
+        cause: Cause,
+        batch: &mut Batch,
+    ) {
         let attempt = row.attempt;
         let now = self.inner.clock.steady();
         let (change, change2) = (self.state.next_change(), self.state.next_change());
@@ -278,12 +289,12 @@ impl Actor {
                     job.lease = None;
                 }
                 batch.ops.push(Op::RequeueJob { job: attempt.job, not_before, change: change2 });
-                let actions = self.state.scheduler.finish(attempt.job, now, true);
+                let actions = self.state.scheduler.finish(attempt.job, true, now);
                 self.enqueue(attempt.job, Some(not_before), batch);
                 self.carry_out(actions, batch);
             }
             Retry::End => {
-                let actions = self.state.scheduler.finish(attempt.job, now, false);
+                let actions = self.state.scheduler.finish(attempt.job, false, now);
                 self.complete(attempt.job, end, batch);
                 self.carry_out(actions, batch);
             }
@@ -325,12 +336,13 @@ impl Actor {
             .runners
             .get_mut(&runner)
             .ok_or_else(|| Problem::new(Code::NotFound, format!("there is no runner {runner}")))?;
-        session.plain = true;
         session.seen_at = Some(wall);
         if !session.connected {
             session.connected = true;
             let offer = session.offer();
             self.state.scheduler.runner_seen(offer, now);
+            // It takes work by asking for it, not by being told.
+            self.state.scheduler.set_claims_only(runner, true);
         }
         let held: Vec<AttemptRef> = session.held.keys().copied().collect();
         self.state.scheduler.heartbeat(runner, &held, now);
@@ -370,8 +382,10 @@ impl Actor {
             }
             (Some(asked), _) if ended == Some(asked) => Ok(()),
             (Some(asked), _) => Err(crate::stale(asked)),
-            (None, _) => Err(Problem::new(Code::Conflict, format!("runner {runner} does not hold job {job}"))
-                .with_hint("claim a job with assign-job first")),
+            (None, _) => {
+                Err(Problem::new(Code::Conflict, format!("runner {runner} does not hold job {job}"))
+                    .with_hint("claim a job with assign-job first"))
+            }
         }
     }
 
@@ -383,7 +397,8 @@ impl Actor {
         session.draining = false;
         match request.status {
             RunnerState::Error => {
-                session.error = Some(request.message.clone().unwrap_or_else(|| "reported by the runner".to_owned()));
+                session.error =
+                    Some(request.message.clone().unwrap_or_else(|| "reported by the runner".to_owned()));
             }
             RunnerState::Draining => session.draining = true,
             RunnerState::Offline => {
@@ -459,12 +474,12 @@ impl Actor {
 
     pub(super) fn counts(&self) -> RunnerCounts {
         let statistics = self.state.scheduler.statistics();
-        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let runners = RunnerState::ALL
             .iter()
             .map(|state| {
                 let n = self.state.runners.values().filter(|s| self.runner_state(s) == *state).count();
-                (*state, count(n))
+                (*state, count(n as u64))
             })
             .collect();
         RunnerCounts {

@@ -12,7 +12,6 @@ use fleetfoot_scheduler::Action;
 use fleetfoot_store::{IdempotencyRow, JobEnd, JobPayload, JobRow, Op};
 use indexmap::IndexMap;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use tracing::error;
 
 impl Actor {
@@ -25,8 +24,9 @@ impl Actor {
     ) {
         if let Some(row) = idempotency {
             if !self.state.idempotency.insert(row.key.clone()) {
-                let problem = Problem::new(Code::Conflict, "a request with this idempotency key is being answered")
-                    .with_hint("send the same request again in a moment");
+                let problem =
+                    Problem::new(Code::Conflict, "a request with this idempotency key is being answered")
+                        .with_hint("send the same request again in a moment");
                 return batch.reply(reply, Err(problem));
             }
             batch.ops.push(Op::KeepIdempotent(row));
@@ -70,7 +70,7 @@ impl Actor {
             project: new.row.project.as_str().into(),
             graph,
             held,
-            grouped: new.row.concurrency.is_some(),
+            group: new.row.concurrency.as_ref().map(|c| c.group.as_str().into()),
             cancelled: false,
             resolving: BTreeSet::new(),
             source,
@@ -98,6 +98,12 @@ impl Actor {
 
     /// `waiting` -> `queued`, in memory, in the store, in the scheduler.
     fn release(&mut self, id: JobId, batch: &mut Batch) {
+        self.mark_queued(id, batch);
+        self.enqueue(id, None, batch);
+    }
+
+    /// `waiting` -> `queued` of a job that the scheduler has or gets; nothing if it is queued already.
+    fn mark_queued(&mut self, id: JobId, batch: &mut Batch) {
         let wall = self.inner.clock.wall();
         let change = self.state.next_change();
         let Some(job) = self.state.jobs.get_mut(&id) else { return };
@@ -106,7 +112,22 @@ impl Actor {
         job.queued_at = wall;
         batch.runs.insert(job.run);
         batch.ops.push(Op::QueueJob { job: id, at: wall, change });
-        self.enqueue(id, None, batch);
+    }
+
+    /// What fell due while the process was away (or while memory was reloaded).
+    pub(super) fn recover(&mut self, batch: &mut Batch) {
+        let pending = std::mem::take(&mut self.state.pending);
+        self.carry_out(pending, batch);
+        let mut runs: Vec<RunId> = self.state.runs.keys().copied().collect();
+        runs.sort_unstable();
+        for run in runs {
+            let graph = self.state.runs.get(&run).and_then(|r| r.graph.as_ref());
+            let Some(graph) = graph else { continue };
+            for job in graph.overdue() {
+                self.cancel_job(job, Reason::FailFast, batch);
+            }
+            self.advance(run, batch);
+        }
     }
 
     /// Carries out what the scheduler decided about groups, limits and time.
@@ -118,9 +139,12 @@ impl Actor {
                     self.end_waiting(job, conclusion, Some(reason), Some(message), batch);
                 }
                 Action::CancelJob { job, reason, .. } => self.cancel_job(job, reason, batch),
+                Action::ReleaseJob { job, .. } => self.mark_queued(job, batch),
                 Action::ReleaseRun { run } => self.release_run(run, batch),
                 Action::CancelRun { run, reason } => self.cancel_open_run(run, reason, None, batch),
-                Action::LeaseExpired { attempt, runner } => self.lost(attempt, runner, "its lease expired", batch),
+                Action::LeaseExpired { attempt, runner } => {
+                    self.lost(attempt, runner, "its lease expired", batch)
+                }
                 Action::RunnerOffline { runner } => self.went_offline(runner, batch),
             }
         }
@@ -151,12 +175,14 @@ impl Actor {
     pub(super) fn resolved(
         &mut self,
         run: RunId,
+        assumed_cancelled: bool,
         nodes: Vec<(String, Result<Resolution, Box<Diagnostic>>)>,
         batch: &mut Batch,
     ) {
         for (key, resolution) in nodes {
             let Some(open) = self.state.runs.get_mut(&run) else { return };
-            if !open.resolving.remove(&key) {
+            // Decided before the run was cancelled: to be decided again.
+            if !open.resolving.remove(&key) || open.cancelled != assumed_cancelled {
                 continue;
             }
             let cancelled = open.cancelled;
@@ -164,6 +190,7 @@ impl Actor {
             match resolution {
                 Ok(Resolution::Skip) => {
                     let conclusion = if cancelled { Conclusion::Cancelled } else { Conclusion::Skipped };
+                    self.end_node(run, &key, conclusion);
                     for job in placeholders {
                         self.end_waiting(job, conclusion, None, None, batch);
                     }
@@ -172,14 +199,27 @@ impl Actor {
                     self.expand(run, &key, &placeholders, jobs, (fail_fast, max_parallel), batch);
                 }
                 Err(diagnostic) => {
+                    self.end_node(run, &key, Conclusion::Failure);
                     for job in placeholders {
                         let message = Some(diagnostic.to_string());
-                        self.end_waiting(job, Conclusion::Failure, Some(Reason::BadSpecification), message, batch);
+                        self.end_waiting(
+                            job,
+                            Conclusion::Failure,
+                            Some(Reason::BadSpecification),
+                            message,
+                            batch,
+                        );
                     }
                 }
             }
         }
         self.advance(run, batch);
+    }
+
+    fn end_node(&mut self, run: RunId, key: &str, conclusion: Conclusion) {
+        if let Some(graph) = self.state.runs.get_mut(&run).and_then(|r| r.graph.as_mut()) {
+            graph.failed(key, conclusion);
+        }
     }
 
     fn jobs_of_node(&self, run: RunId, key: &str) -> Vec<JobId> {
@@ -248,8 +288,12 @@ impl Actor {
             return;
         }
         if let Some(graph) = &open.graph {
-            let ready: Vec<String> =
-                graph.ready().into_iter().filter(|k| !open.resolving.contains(*k)).map(str::to_owned).collect();
+            let ready: Vec<String> = graph
+                .ready()
+                .into_iter()
+                .filter(|k| !open.resolving.contains(*k))
+                .map(str::to_owned)
+                .collect();
             if !ready.is_empty() {
                 batch.resolve.push(ResolveRequest::new(run, graph, &ready, open.source.clone()));
                 open.resolving.extend(ready);
@@ -324,13 +368,18 @@ impl Actor {
         let change = self.state.next_change();
         batch.ops.push(Op::CompleteRun { run, conclusion, at: self.inner.clock.wall(), change });
         batch.runs.insert(run);
-        if open.grouped {
+        if open.group.is_some() {
             let actions = self.state.scheduler.run_ended(run, self.inner.clock.steady());
             self.carry_out(actions, batch);
         }
     }
 
-    pub(super) fn cancel_run(&mut self, run: RunId, message: Option<&str>, batch: &mut Batch) -> Result<(), Problem> {
+    pub(super) fn cancel_run(
+        &mut self,
+        run: RunId,
+        message: Option<&str>,
+        batch: &mut Batch,
+    ) -> Result<(), Problem> {
         if !self.state.runs.contains_key(&run) {
             return Err(Problem::new(Code::Conflict, format!("run {run} has completed already")));
         }
@@ -409,8 +458,9 @@ impl Actor {
         let status = open.state.status();
         let run = self.state.runs.get(&open.run)?;
         if run.held {
-            let reason = WhyReason::ConcurrencyGroup { group: String::new(), holder_job: None, holder_run: None };
-            let summary = "its run waits for its concurrency group".to_owned();
+            let group = run.group.as_deref().unwrap_or_default().to_owned();
+            let summary = format!("its run waits for its turn in the concurrency group '{group}'");
+            let reason = WhyReason::ConcurrencyGroup { group, holder_job: None, holder_run: None };
             return Some(Why { job, status, summary, reasons: vec![reason] });
         }
         if let Some(why) = self.state.scheduler.why(job, self.inner.clock.steady()) {
@@ -435,7 +485,7 @@ fn open_job(row: &JobRow) -> OpenJob {
         lease: None,
         leased_at: row.created_at,
         queued_at: row.queued_at.unwrap_or(row.created_at),
-        placement: row.placement.clone().map(Arc::from),
+        placement: row.placement.clone(),
         max_parallel: row.max_parallel,
         continue_on_error: row.continue_on_error,
         cancel_requested: false,

@@ -33,10 +33,6 @@ pub(crate) struct Session {
     pub(crate) ended: VecDeque<AttemptRef>,
     /// The sync that waits.
     pub(crate) wait: Option<Wait>,
-    /// It has no process of ours behind it but a plain HTTP client.
-    pub(crate) plain: bool,
-    /// A one-off runner that got its job.
-    pub(crate) spent: bool,
 }
 
 /// An attempt at its runner.
@@ -100,8 +96,6 @@ impl Session {
             held: BTreeMap::new(),
             ended: VecDeque::new(),
             wait: None,
-            plain: false,
-            spent: false,
         }
     }
 
@@ -152,7 +146,12 @@ impl Session {
     /// What there is to say. Repeats everything until the runner's own words show that it arrived.
     pub(crate) fn decide(&self, wait: &Wait) -> Decision {
         Decision {
-            assign: self.held.iter().filter(|(_, h)| !h.confirmed && !h.cancel).map(|(a, h)| (*a, h.run)).collect(),
+            assign: self
+                .held
+                .iter()
+                .filter(|(_, h)| !h.confirmed && !h.cancel)
+                .map(|(a, h)| (*a, h.run))
+                .collect(),
             cancel: self
                 .held
                 .iter()
@@ -220,4 +219,3 @@ impl State {
         Some(session)
     }
 }
-

@@ -7,7 +7,7 @@ use fleetfoot_model::plan::{Document, RunParams};
 use fleetfoot_model::spec::{Contexts, Placement};
 use fleetfoot_model::state::JobState;
 use fleetfoot_model::{LabelSet, Timestamp};
-use fleetfoot_scheduler::{Graph, Parallel, QueuedJob, Scheduler};
+use fleetfoot_scheduler::{Action, Graph, Parallel, QueuedJob, Scheduler};
 use fleetfoot_store::NewRun;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub(crate) struct State {
     pub(crate) idempotency: HashSet<String>,
     pub(crate) change: u64,
     pub(crate) epoch: u64,
+    /// Decisions that fell while loading, to be carried out with the first round.
+    pub(crate) pending: Vec<Action>,
 }
 
 /// A run that has not completed.
@@ -33,8 +35,8 @@ pub(crate) struct OpenRun {
     pub(crate) graph: Option<Graph>,
     /// Held back by its concurrency group.
     pub(crate) held: bool,
-    /// It belongs to a concurrency group.
-    pub(crate) grouped: bool,
+    /// Name of its concurrency group.
+    pub(crate) group: Option<Arc<str>>,
     pub(crate) cancelled: bool,
     /// Nodes that a task is deciding about.
     pub(crate) resolving: BTreeSet<String>,
@@ -101,7 +103,12 @@ impl State {
     }
 
     /// What the scheduler needs to know about a job that is ready.
-    pub(crate) fn queued_job(&self, id: JobId, not_before: Option<Timestamp>, now: Timestamp) -> Option<QueuedJob> {
+    pub(crate) fn queued_job(
+        &self,
+        id: JobId,
+        not_before: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<QueuedJob> {
         let job = self.jobs.get(&id)?;
         let run = self.runs.get(&job.run)?;
         let placement = job.placement.as_ref()?;
