@@ -46,11 +46,13 @@ pub trait Document: Send + Sync + std::fmt::Debug {
     /// Findings about inputs (missing, unknown, of a wrong type).
     fn contexts(&self, run: &RunInfo) -> Result<Contexts, Diagnostics>;
 
-    /// The graph of jobs, as far as it can be known at submit.
+    /// The graph of jobs, as far as it can be known at submit; of `params`
+    /// only the filters count.
     ///
     /// # Errors
-    /// Findings about expressions that fail with these contexts.
-    fn plan(&self, contexts: &Contexts) -> Result<Plan, Diagnostics>;
+    /// Findings about expressions that fail with these contexts, and about
+    /// filters that name a job that does not exist.
+    fn plan(&self, contexts: &Contexts, params: &RunParams) -> Result<Plan, Diagnostics>;
 
     /// Decides about one node once everything it needs has ended.
     ///
