@@ -9,7 +9,8 @@
 //! dispatch.
 //!
 //! **Order of restoring at start:** runs and jobs that run (`admit_run`,
-//! `restore_running`), then what waits, oldest `queued_at` first.
+//! `restore_running`), then what waits (`admit_run`, `enqueue`): first jobs that
+//! are to be tried again, for they hold their groups, then oldest first.
 
 mod fleet;
 mod groups;
