@@ -377,3 +377,6 @@ fn overall(ends: &[Conclusion]) -> Conclusion {
         Conclusion::Success
     }
 }
+
+#[cfg(test)]
+mod tests;

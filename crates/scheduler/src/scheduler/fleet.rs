@@ -136,6 +136,12 @@ impl Fleet {
         self.all.iter().flat_map(|(_, r)| &r.leases)
     }
 
+    /// Alarm and what is due, of every runner.
+    #[cfg(test)]
+    pub(super) fn alarms(&self) -> impl Iterator<Item = (u32, Timestamp, Timestamp)> {
+        self.all.iter().map(|(at, r)| (at, r.armed, r.due()))
+    }
+
     /// The runner, or a place for it until it says what it is.
     pub(super) fn known_or_expected(&mut self, runner: RunnerId, now: Timestamp) -> u32 {
         if let Some(&at) = self.by_id.get(&runner) {

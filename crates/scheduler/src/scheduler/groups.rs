@@ -31,6 +31,13 @@ pub(super) struct Group {
     pending: VecDeque<Member>,
 }
 
+#[cfg(test)]
+impl Group {
+    pub(super) fn pending(&self) -> impl Iterator<Item = &Member> {
+        self.pending.iter()
+    }
+}
+
 /// All groups that have a member.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
@@ -66,6 +73,11 @@ impl Groups {
             group.holder = Some(member);
         }
         free
+    }
+
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Group)> {
+        self.all.iter()
     }
 
     fn close_if_empty(&mut self, at: u32, projects: &mut Names) {

@@ -476,6 +476,50 @@ impl Index {
     }
 }
 
+#[cfg(test)]
+impl Index {
+    /// Whether a job is in its lane.
+    pub(super) fn holds(&self, place: Place) -> bool {
+        let level = self.classes[place.class].levels.get(&Reverse(place.priority));
+        level.and_then(|l| l.lanes.get(&place.project)).is_some_and(|l| l.jobs.contains_key(&place.seq))
+    }
+
+    /// Panics if two structures disagree; `ready` and `uses` are jobs by class.
+    pub(super) fn check(&self, ready: &HashMap<u32, usize>, uses: &HashMap<u32, usize>) {
+        let mut active = BTreeSet::new();
+        for (at, class) in self.classes.iter() {
+            assert_eq!(class.ready, ready.get(&at).copied().unwrap_or(0));
+            assert_eq!(class.uses, uses.get(&at).copied().unwrap_or(0));
+            for level in class.levels.values() {
+                let ring: BTreeSet<_> =
+                    level.lanes.iter().map(|(&p, lane)| (lane.turn, lane.head().unwrap(), p)).collect();
+                assert_eq!(ring, level.ring);
+            }
+            let matching: BTreeSet<u32> =
+                self.shapes.iter().filter(|(_, s)| s.key.takes(&class.key)).map(|(at, _)| at).collect();
+            assert_eq!(matching, class.shapes.iter().copied().collect());
+            let free: BTreeSet<u32> =
+                matching.into_iter().filter(|&s| !self.shapes[s].free.is_empty()).collect();
+            assert_eq!(free, class.free.iter().copied().collect());
+            let rank = class.head().map(|(rank, _)| rank).filter(|_| !free.is_empty());
+            assert_eq!(rank, class.active);
+            active.extend(rank.map(|rank| (rank, at)));
+        }
+        assert_eq!(active, self.active);
+        for (at, shape) in self.shapes.iter() {
+            let classes: BTreeSet<u32> =
+                self.classes.iter().filter(|(_, c)| c.shapes.contains(&at)).map(|(at, _)| at).collect();
+            assert_eq!(classes, shape.classes.iter().copied().collect());
+            for (share, runners) in &shape.free {
+                assert!(!runners.is_empty());
+                for (position, &runner) in (0..).zip(runners) {
+                    assert_eq!(self.places[runner as usize], Some((at, share.0, position)));
+                }
+            }
+        }
+    }
+}
+
 impl Class {
     fn head(&self) -> Option<(Rank, u32)> {
         let (&priority, level) = self.levels.first_key_value()?;

@@ -9,7 +9,8 @@
 //! dispatch.
 //!
 //! **Order of restoring at start:** runs and jobs that run (`admit_run`,
-//! `restore_running`), then what waits, oldest `queued_at` first.
+//! `restore_running`), then what waits (`admit_run`, `enqueue`): first jobs that
+//! are to be tried again, for they hold their groups, then oldest first.
 
 mod fleet;
 mod groups;
@@ -34,6 +35,9 @@ use std::time::Duration;
 
 /// "No time": spares the bytes of an `Option`.
 const NEVER: Timestamp = Timestamp(i64::MAX);
+
+/// One `tick` stops after about so many actions.
+pub const TICK_ACTIONS: usize = 10_000;
 
 /// Where a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -511,11 +515,13 @@ impl Scheduler {
     // ---- time
 
     /// What time alone brings about: expired leases, silent runners, queue
-    /// timeouts, retry delays that passed. Idempotent.
+    /// timeouts, retry delays that passed. Idempotent. Ends early after
+    /// [`TICK_ACTIONS`], so that a million timeouts at once hold nobody up for
+    /// long; `next_deadline` then lies in the past.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Action> {
         let mut actions = Vec::new();
         while let Some(&(at, timer)) = self.timers.first() {
-            if at > now {
+            if at > now || actions.len() >= TICK_ACTIONS {
                 break;
             }
             self.timers.pop_first();

@@ -104,6 +104,16 @@ impl Limiters {
         }
     }
 
+    /// (limiter, limit, running, uses, shown, parked) of each.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> impl Iterator<Item = (u32, usize, usize, usize, usize, usize)> {
+        self.all.iter().map(|(at, l)| {
+            let sum = |f: fn(&Line) -> usize| l.lines.iter().map(f).sum();
+            let (shown, parked) = (sum(|line| line.shown.len()), sum(|line| line.parked.len()));
+            (at, l.limit as usize, l.running as usize, l.uses, shown, parked)
+        })
+    }
+
     /// One correction: a leg to show (`true`) or to hide (`false`), until all is right.
     pub(super) fn step(&mut self, at: u32) -> Option<(u32, bool)> {
         let limiter = &mut self.all[at];

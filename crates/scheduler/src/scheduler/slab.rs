@@ -127,6 +127,11 @@ impl Names {
         &self.all[at].0
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     fn sweep(&mut self) {
         let gone: Vec<u32> = self.all.iter().filter(|(_, v)| v.1 == 0).map(|(at, _)| at).collect();
         for at in gone {

@@ -50,7 +50,7 @@ pub struct QueuedJob {
     pub priority: i32,
     /// The weakest boundary that the job accepts.
     pub min_boundary: Boundary,
-    /// When it was queued.
+    /// When it was queued, for people: the order of arrival here decides.
     pub queued_at: Timestamp,
     /// If nobody took it by then, it ends.
     pub queue_deadline: Option<Timestamp>,

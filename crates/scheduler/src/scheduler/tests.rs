@@ -1,1 +1,0 @@
-//! Rules, one test each.
