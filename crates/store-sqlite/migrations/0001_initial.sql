@@ -67,6 +67,7 @@ CREATE INDEX runs_finished ON runs (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX runs_conclusion ON runs (conclusion) WHERE conclusion IS NOT NULL;
 CREATE INDEX runs_project ON runs (project);
 CREATE INDEX runs_name ON runs (name);
+CREATE INDEX runs_number ON runs (project, name, number);
 CREATE INDEX runs_branch ON runs (branch) WHERE branch IS NOT NULL;
 CREATE INDEX runs_actor ON runs (actor) WHERE actor IS NOT NULL;
 

@@ -258,6 +258,11 @@ impl Store for SqliteStore {
         self.read("cannot list runs", move |r| read::list_runs(r, &filter, cursor, limit)).await
     }
 
+    async fn last_run_number(&self, project: &str, name: &str) -> Result<u64, StoreError> {
+        let (project, name) = (project.to_owned(), name.to_owned());
+        self.read("cannot count runs", move |r| read::last_run_number(r, &project, &name)).await
+    }
+
     async fn run_jobs(&self, id: RunId, since: Option<u64>) -> Result<Vec<JobRow>, StoreError> {
         self.read("cannot read the jobs of a run", move |r| read::run_jobs(r, id, since)).await
     }

@@ -339,3 +339,14 @@ pub(crate) fn runner_totals(conn: &Connection, runner: RunnerId) -> Result<Vec<(
         |r| Ok((word(r, 0)?, number(r, 1)?)),
     )
 }
+
+/// See [`fleetfoot_store::Store::last_run_number`].
+pub(crate) fn last_run_number(reader: &Reader, project: &str, name: &str) -> Result<u64> {
+    let number = one(
+        &reader.conn,
+        "SELECT coalesce(max(number), 0) FROM runs WHERE project = ?1 AND name = ?2",
+        [project, name],
+        |r| number(r, 0),
+    )?;
+    Ok(number.unwrap_or(0))
+}
