@@ -337,8 +337,9 @@ impl Attempt {
 
     fn remember(&self, place: Place) {
         let mut places = self.places.lock();
-        let near =
-            places.range(..=place.offset).next_back().is_some_and(|(&o, _)| place.offset - o < INDEX_STEP);
+        let near = places.range(..=place.offset).next_back().is_some_and(|(&offset, known)| {
+            known.segment == place.segment && place.offset - offset < INDEX_STEP
+        });
         if !near {
             places.insert(place.offset, place);
         }
