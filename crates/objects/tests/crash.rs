@@ -1,4 +1,5 @@
 //! A process that appends is killed; a disk that holds logs and objects is full.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use bytes::Bytes;
 use fleetfoot_model::logs::{Stream, frame_header};

@@ -1,6 +1,7 @@
 //! The object store over S3's protocol, against a small server with the parts
 //! of S3 that are used: objects, ranges, conditions, multipart uploads, bulk
 //! deletion, listings in pages, and a "slow down" now and then.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use axum::Router;
 use axum::body::Bytes;

@@ -92,6 +92,9 @@ impl Tail {
 ///
 /// Appends are serialized and each is flushed before the next begins, so only
 /// the last append can be torn. What fails before that is damage, not a crash.
+/// (Damage inside the very last append looks like a tear and is cut off with a
+/// warning; the sender learns of it by a gap. A close block behind it, or the
+/// next append, makes it visible as damage.)
 pub(super) fn find_tail(what: &str, file: &File, start: u64) -> Result<Tail, ObjectError> {
     let io = |e| ObjectError::io(format!("reading the log of {what}"), e);
     let file_length = file.metadata().map_err(io)?.len();

@@ -266,8 +266,13 @@ async fn one_line_of_100_mb_passes_a_stalled_follower() {
 
 #[tokio::test]
 async fn few_handles_and_little_memory_serve_many_attempts() {
+    few_handles(8).await;
+    few_handles(1_000).await;
+}
+
+async fn few_handles(known_attempts: usize) {
     let dir = TempDir::new().unwrap();
-    let options = LogOptions { open_files: 4, known_attempts: 8, durable: false, ..LogOptions::default() };
+    let options = LogOptions { open_files: 4, known_attempts, durable: false, ..LogOptions::default() };
     let store = open(&dir, options);
     for round in 0..3_u64 {
         for job in 1..=60 {
