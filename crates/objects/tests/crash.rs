@@ -1,5 +1,5 @@
 //! A process that appends is killed; a disk that holds logs and objects is full.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 
 use bytes::Bytes;
 use fleetfoot_model::logs::{Stream, frame_header};
@@ -8,6 +8,7 @@ use fleetfoot_objects::{AppendError, ErrorKind, LogOptions, LogStore, Objects, O
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const CHILD: &str = "FLEETFOOT_OBJECTS_CHILD";
@@ -161,11 +162,17 @@ async fn a_full_disk_is_a_clear_error_and_passes() {
         let again = store.append(id(1), end, body(end, 400_000)).await.unwrap_err();
         assert!(matches!(again, AppendError::Full), "{again}");
     }
-    let put = objects.put("kept", vec![1; 4 << 20].into()).await.unwrap_err();
-    assert_eq!(put.kind(), ErrorKind::Full, "{put:?}");
-    assert_eq!(objects.get("kept").await.unwrap(), "old", "the old object is unharmed");
-    let files = std::fs::read_dir(dir.path().join("objects")).unwrap().count();
-    assert_eq!(files, 1, "nothing half-written stays");
+    // In one piece and in parts.
+    for length in [4 << 20, 20 << 20] {
+        let put = objects.put("kept", vec![1; length].into()).await.unwrap_err();
+        assert_eq!(put.kind(), ErrorKind::Full, "{put:?}");
+        assert_eq!(objects.get("kept").await.unwrap(), "old", "the old object is unharmed");
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while std::fs::read_dir(dir.path().join("objects")).unwrap().count() > 1 {
+            assert!(tokio::time::Instant::now() < deadline, "something half-written stays");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 
     disk.grow();
     end = store.append(id(1), end, body(end, 400_000)).await.unwrap();

@@ -253,16 +253,36 @@ async fn damage_in_the_bucket_is_never_served() {
     assert_eq!(objects.get("a").await.unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
+/// Taking back an upload goes on behind the answer.
+async fn until_no_upload_is_left(server: &Shared) {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !server.lock().unwrap().uploads.is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "parts of an upload were left behind");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(server.lock().unwrap().objects.is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_upload_leaves_nothing() {
+async fn failed_and_abandoned_uploads_leave_nothing() {
     let (server, config) = start().await;
     let objects = Objects::open(&config).unwrap();
     let pieces =
         (0..12).map(|n| if n < 11 { Ok(noise(1 << 20)) } else { Err(std::io::Error::other("hung up")) });
-    let failed = objects.put_stream("a", futures_util::stream::iter(pieces)).await.unwrap_err();
+    let broken = futures_util::stream::iter(pieces);
+    let failed = objects.put_stream("a", broken).await.unwrap_err();
     assert!(matches!(failed, ObjectError::Io { .. }), "{failed}");
-    let bucket = server.lock().unwrap();
-    assert!(bucket.objects.is_empty() && bucket.uploads.is_empty());
+    until_no_upload_is_left(&server).await;
+
+    let endless = futures_util::stream::repeat_with(|| Ok(noise(1 << 20)));
+    let upload = tokio::spawn(async move { objects.put_stream("a", endless).await });
+    while !server.lock().unwrap().uploads.values().any(|parts| !parts.is_empty()) {
+        assert!(!upload.is_finished());
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    upload.abort();
+    assert!(upload.await.unwrap_err().is_cancelled());
+    until_no_upload_is_left(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
