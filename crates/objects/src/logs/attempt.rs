@@ -169,7 +169,13 @@ impl Attempt {
             // The segment has no block yet: the checksum so far is at the end of the one before it.
             if let Some(&before) = self.starts()?.iter().rev().nth(1) {
                 let previous = self.open_segment(before)?;
-                tail.log_crc = segment::find_tail(&what, &previous, before)?.log_crc;
+                let previous = segment::find_tail(&what, &previous, before)?;
+                if previous.end != start {
+                    let detail =
+                        format!("segment {before} ends at {}, the next begins at {start}", previous.end);
+                    return Err(ObjectError::corrupt(what, detail));
+                }
+                tail.log_crc = previous.log_crc;
             }
         }
         Ok(tail)
@@ -337,8 +343,9 @@ impl Attempt {
 
     fn remember(&self, place: Place) {
         let mut places = self.places.lock();
-        let near =
-            places.range(..=place.offset).next_back().is_some_and(|(&o, _)| place.offset - o < INDEX_STEP);
+        let near = places.range(..=place.offset).next_back().is_some_and(|(&offset, known)| {
+            known.segment == place.segment && place.offset - offset < INDEX_STEP
+        });
         if !near {
             places.insert(place.offset, place);
         }
