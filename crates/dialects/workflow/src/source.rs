@@ -147,6 +147,11 @@ pub(crate) fn clip(text: &str, limit: usize) -> String {
     }
 }
 
+/// A message that quotes an expression, which may have several lines.
+pub(crate) fn one_line(message: &str) -> String {
+    clip(&message.split_whitespace().collect::<Vec<_>>().join(" "), 500)
+}
+
 fn foreign_encoding(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => Some("UTF-32"),

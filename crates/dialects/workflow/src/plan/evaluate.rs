@@ -1,6 +1,6 @@
 //! Expressions of a document against the contexts of a run.
 
-use crate::source::{SourceText, clip};
+use crate::source::{SourceText, clip, one_line};
 use crate::syntax::{Dynamic, Shape, Text};
 use fleetfoot_expr::{ExprError, Object, Scope, Value};
 use fleetfoot_model::diagnostic::Diagnostic;
@@ -101,7 +101,7 @@ pub(super) struct Evaluator<'a> {
 impl Evaluator<'_> {
     fn failure(&self, text: &Text, error: &ExprError) -> Diagnostic {
         let at = crate::syntax::locate(self.source, text.start, text.end, &text.raw, error.position);
-        self.source.error(at, "expression", clip(&error.message, 500))
+        self.source.error(at, "expression", one_line(&error.message))
     }
 
     pub(super) fn problem(&self, at: usize, code: &str, message: impl Into<String>) -> Diagnostic {

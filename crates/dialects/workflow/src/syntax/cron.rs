@@ -16,7 +16,7 @@ pub(super) fn problem(text: &str) -> Option<String> {
     }
     parts.iter().zip(FIELDS).find_map(|(part, (name, least, most, names))| {
         let good = part.split(',').all(|item| is_item(item, least, most, names));
-        (!good).then(|| format!("'{}' is not a {name} ({least} to {most})", crate::source::clip(part, 50)))
+        (!good).then(|| format!("'{}' is not valid as {name} ({least} to {most})", crate::source::clip(part, 50)))
     })
 }
 

@@ -168,14 +168,18 @@ impl Report<'_> {
     fn strategy(&mut self, node: &Node) -> Option<Dynamic> {
         if matches!(node.kind, Kind::Mapping(_)) {
             let fields = self.fields(node, &["matrix", "fail-fast", "max-parallel"], "'strategy'")?;
+            let mut good = true;
             if let Some(n) = fields.get("fail-fast") {
-                self.boolean(n, &allowed::STRATEGY)?;
+                good &= self.boolean(n, &allowed::STRATEGY).is_some();
             }
             if let Some(n) = fields.get("max-parallel").filter(|n| !is_expression(n)) {
-                self.number(n, 1.0, 1e6, true)?;
+                good &= self.number(n, 1.0, 1e6, true).is_some();
             }
             if let Some(n) = fields.get("matrix").filter(|n| !is_expression(n)) {
-                self.matrix(n)?;
+                good &= self.matrix(n).is_some();
+            }
+            if !good {
+                return None;
             }
         } else if !is_expression(node) {
             self.unexpected(node, "a mapping with the keys matrix, fail-fast, max-parallel");
@@ -201,7 +205,7 @@ impl Report<'_> {
         if !read.is_literal() {
             return Some(());
         }
-        let problem = matrix::expand(&read.literal_value()).err()?;
+        let Err(problem) = matrix::expand(&read.literal_value()) else { return Some(()) };
         let at = match &problem.key {
             Some(key) => read.get(key).map_or(node.start, |d| d.start),
             None => node.start,

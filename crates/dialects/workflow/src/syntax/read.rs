@@ -4,7 +4,7 @@
 use super::allowed::Allowed;
 use super::places;
 use super::value::{Dynamic, Shape, Text};
-use crate::source::{Report, clip, nearest};
+use crate::source::{Report, clip, nearest, one_line};
 use crate::yaml::{Entry, Kind, Meaning, Node, Scalar};
 use fleetfoot_expr::{ExprError, Template, Value};
 
@@ -293,7 +293,7 @@ impl Report<'_> {
     fn expression_error(&mut self, node: &Node, raw: &str, error: &ExprError, allowed: Option<&Allowed>) {
         let at = places::locate(self.source, node.start, node.end, raw, error.position);
         let hint = allowed.and_then(|allowed| expression_hint(&error.message, allowed));
-        self.error(at, "expression", clip(&error.message, 500)).hint = hint;
+        self.error(at, "expression", one_line(&error.message)).hint = hint;
     }
 }
 

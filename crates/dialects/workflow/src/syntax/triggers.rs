@@ -173,7 +173,11 @@ impl Report<'_> {
                 continue;
             };
             let Some(cron) = self.word(node) else { continue };
-            if let Some(problem) = cron::problem(&cron) {
+            if cron.starts_with('$') {
+                // Starter workflows have `$cron-daily`, which GitHub fills in when one is chosen.
+                self.warning(node.start, "placeholder", format!("'{}' is a placeholder: it never fires", clip(&cron, 100)))
+                    .hint = Some("Write a cron expression of five fields in its place".to_owned());
+            } else if let Some(problem) = cron::problem(&cron) {
                 let message = format!("Invalid CRON expression '{}': {problem}", clip(&cron, 100));
                 self.error(node.start, "cron", message).hint =
                     Some("Five fields: minute, hour, day of month, month, day of week".to_owned());

@@ -251,7 +251,7 @@ fn explain(error: &ScanError) -> (&'static str, String, Option<&'static str>) {
         | ErrorKind::TabInIndentation
         | ErrorKind::TabAtBlockScalarStart
         | ErrorKind::TabInPlainScalar => ("yaml", "A tab is not allowed here".to_owned(), Some(TABS)),
-        ErrorKind::UnclosedQuotedScalar => {
+        ErrorKind::InvalidQuotedScalarIndent | ErrorKind::UnclosedQuotedScalar => {
             ("yaml", "A quoted value is not closed".to_owned(), Some("Add the closing quote; a quote within single quotes is written ''"))
         }
         ErrorKind::UnknownQuotedScalarEscape => {
