@@ -1,6 +1,8 @@
 //! Real workflow files: all of them parse and plan. Where the corpus is not
 //! beside the repository the test says so and passes.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use fleetfoot_model::diagnostic::Source;
 use fleetfoot_model::plan::{Dialect, Document, NeedResult, Resolution, ResolveArgs, RunInfo};
 use fleetfoot_model::state::Conclusion;
@@ -61,7 +63,6 @@ fn drive(document: &dyn Document) -> usize {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "says why it did nothing")]
 fn every_file_parses_and_plans() {
     let Some(folder) = corpus() else {
         eprintln!("no shared/corpus beside the repository: nothing to parse");

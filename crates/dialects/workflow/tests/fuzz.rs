@@ -1,6 +1,8 @@
 //! No input makes the parser panic: random bytes, random YAML-like text, and
 //! documents with pieces cut out, doubled, swapped or overwritten.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use fleetfoot_model::diagnostic::{Severity, Source};
 use fleetfoot_model::plan::{Dialect, Document, Resolution, ResolveArgs, RunInfo};
 use fleetfoot_workflow::{JobDialect, WorkflowDialect};
@@ -59,9 +61,13 @@ jobs:
 /// The seed, and real files where they are at hand.
 static SEEDS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let mut seeds = vec![SEED.to_owned()];
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|p| p.join("shared/corpus/starter-workflows"));
+    let corpus =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|p| p.join("shared/corpus/starter-workflows"));
     if let Some(folder) = corpus.into_iter().find(|p| p.is_dir()) {
-        let files = std::fs::read_dir(folder).unwrap().filter_map(|f| std::fs::read_to_string(f.unwrap().path()).ok());
+        let paths = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path());
+        let files = paths
+            .filter(|path| path.extension().is_some_and(|e| e == "yml"))
+            .filter_map(|path| std::fs::read_to_string(path).ok());
         seeds.extend(files.filter(|text| text.len() < 8_000));
     }
     seeds

@@ -1,8 +1,10 @@
 //! Hostile input ends in a finding, in bounded time. The bound is generous:
 //! it is there to tell milliseconds from exponential.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use fleetfoot_model::diagnostic::{Diagnostic, Source};
-use fleetfoot_model::plan::{Dialect, RunInfo};
+use fleetfoot_model::plan::{Dialect, RunInfo, RunParams};
 use fleetfoot_workflow::{WorkflowDialect, lint};
 use std::time::{Duration, Instant};
 
@@ -43,7 +45,8 @@ fn depth_by_aliases() {
     for i in 1..200 {
         text.push_str(&format!("a{i}: &a{i} [*a{}]\n", i - 1));
     }
-    let codes: Vec<String> = lint(&Source::new("x", text.into_bytes())).0.into_iter().map(|d| d.code).collect();
+    let codes: Vec<String> =
+        lint(&Source::new("x", text.into_bytes())).0.into_iter().map(|d| d.code).collect();
     assert!(codes.contains(&"too-deep".to_owned()), "{codes:?}");
 }
 
@@ -94,13 +97,17 @@ fn windows_line_ends() {
 fn columns_count_characters() {
     let d = first("on: push\nname: ä\njobs: {ß: {runs-on: 'ünï', step: 1}}\n");
     assert_eq!((d.code.as_str(), d.line, d.column), ("invalid-id", 3, 8));
-    let found = lint(&Source::new("x", "on: push\njobs: {a: {name: 'ünï ${{ x }}', runs-on: a, steps: [{run: a}]}}\n".as_bytes().to_vec()));
+    let found = lint(&Source::new(
+        "x",
+        "on: push\njobs: {a: {name: 'ünï ${{ x }}', runs-on: a, steps: [{run: a}]}}\n".as_bytes().to_vec(),
+    ));
     assert_eq!((found.0[0].code.as_str(), found.0[0].column), ("expression", 27));
 }
 
 #[test]
 fn many_errors_are_cut_off() {
-    let text = format!("on: push\njobs: {{}}\n{}", (0..20_000).map(|i| format!("k{i}: 1\n")).collect::<String>());
+    let text =
+        format!("on: push\njobs: {{}}\n{}", (0..20_000).map(|i| format!("k{i}: 1\n")).collect::<String>());
     let found = lint(&Source::new("x", text.into_bytes()));
     assert!(found.0.len() <= 101, "{}", found.0.len());
 }
@@ -125,18 +132,46 @@ fn wide_documents() {
     let run = RunInfo::default();
     let plan = document.plan(&document.contexts(&run).unwrap(), &run.params).unwrap();
     assert_eq!(plan.nodes.len(), 8_000);
+    let last = RunParams { jobs: vec!["J7999".to_owned()], ..RunParams::default() };
+    let plan = document.plan(&document.contexts(&run).unwrap(), &last).unwrap();
+    assert_eq!(plan.nodes.len(), 8_000);
     let took = begin.elapsed();
     assert!(took < Duration::from_secs(10), "took {took:?}");
 
     let steps = "      - run: a\n".repeat(20_000);
     let document = WorkflowDialect
-        .parse(&Source::new("steps.yml", format!("on: push\njobs:\n  a:\n    runs-on: x\n    steps:\n{steps}").into_bytes()))
+        .parse(&Source::new(
+            "steps.yml",
+            format!("on: push\njobs:\n  a:\n    runs-on: x\n    steps:\n{steps}").into_bytes(),
+        ))
         .unwrap();
     drop(document);
 
     // Everybody waits for somebody: found without trying all paths.
     let cycle: String = (0..5_000)
-        .map(|i| format!("  j{i}: {{needs: [j{}, j{}], runs-on: x, steps: [{{run: a}}]}}\n", (i + 1) % 5_000, (i + 7) % 5_000))
+        .map(|i| {
+            format!(
+                "  j{i}: {{needs: [j{}, j{}], runs-on: x, steps: [{{run: a}}]}}\n",
+                (i + 1) % 5_000,
+                (i + 7) % 5_000
+            )
+        })
         .collect();
-    assert!(["needs-cycle", "no-first-job"].contains(&first(format!("on: push\njobs:\n{cycle}")).code.as_str()));
+    assert!(
+        ["needs-cycle", "no-first-job"].contains(&first(format!("on: push\njobs:\n{cycle}")).code.as_str())
+    );
+}
+
+#[test]
+fn many_mistakes_at_once() {
+    // Names that are nearly right, in a graph where every name is a candidate.
+    let jobs: String = (0..6_000)
+        .map(|i| format!("  job{i}: {{needs: [jab{i}, jbo{i}], runs-on: x, steps: [{{run: a}}]}}\n"))
+        .collect();
+    assert_eq!(first(format!("on: push\njobs:\n{jobs}")).code, "unknown-job");
+    // One long script with bad expressions, repeated by aliases.
+    let script = "${{ x.y }}".repeat(200);
+    let steps = "      - run: *s\n".repeat(900);
+    let text = format!("on: push\njobs:\n  a:\n    name: &s '{script}'\n    runs-on: x\n    steps:\n{steps}");
+    assert_eq!(first(text).code, "expression");
 }

@@ -1,6 +1,8 @@
 //! From a document to planned jobs: contexts, graph, conditions, legs,
 //! specifications.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use fleetfoot_model::boundary::Boundary;
 use fleetfoot_model::diagnostic::{Diagnostic, Diagnostics, Source};
 use fleetfoot_model::ids::RunId;
@@ -20,7 +22,9 @@ fn parse(text: &str) -> Arc<dyn Document> {
 
 /// A workflow of one job whose body is given, indented by four.
 fn job(body: &str) -> Arc<dyn Document> {
-    parse(&format!("on: push\njobs:\n  before: {{runs-on: x, steps: [{{run: a}}]}}\n  job:\n    needs: before\n{body}    steps: [{{run: make}}]\n"))
+    parse(&format!(
+        "on: push\njobs:\n  before: {{runs-on: x, steps: [{{run: a}}]}}\n  job:\n    needs: before\n{body}    steps: [{{run: make}}]\n"
+    ))
 }
 
 fn info(params: RunParams) -> RunInfo {
@@ -134,11 +138,14 @@ jobs:
     };
     let case = Case::new(&*document, params);
     let planned = case.jobs(&*document, "build").remove(0);
-    assert_eq!(planned.placement.concurrency, Some(Concurrency {
-        group: "g-77".to_owned(),
-        cancel_in_progress: true,
-        queue: ConcurrencyQueue::Max
-    }));
+    assert_eq!(
+        planned.placement.concurrency,
+        Some(Concurrency {
+            group: "g-77".to_owned(),
+            cancel_in_progress: true,
+            queue: ConcurrencyQueue::Max
+        })
+    );
     assert_eq!(planned.placement.min_boundary, Boundary::Sandbox);
     insta::assert_json_snapshot!("placement", planned.placement);
     insta::assert_json_snapshot!("spec", &*planned.spec);
@@ -204,7 +211,8 @@ jobs:
     let document = parse(text);
     let params = RunParams {
         jobs: vec!["B".to_owned()],
-        matrix: [("os".to_owned(), vec!["MAC".to_owned()]), ("other".to_owned(), vec!["x".to_owned()])].into(),
+        matrix: [("os".to_owned(), vec!["MAC".to_owned()]), ("other".to_owned(), vec!["x".to_owned()])]
+            .into(),
         ..RunParams::default()
     };
     let case = Case::new(&*document, params).need("a", Conclusion::Success, &[]);
@@ -217,7 +225,10 @@ jobs:
 
     let params = RunParams { jobs: vec!["aa".to_owned()], ..RunParams::default() };
     let error = document.plan(&case.contexts, &params).unwrap_err();
-    assert_eq!(error.to_string(), "ci.yml:1:1: error[unknown-job]: There is no job 'aa'\n hint: Did you mean 'a'?");
+    assert_eq!(
+        error.to_string(),
+        "ci.yml:1:1: error[unknown-job]: There is no job 'aa'\n hint: Did you mean 'a'?"
+    );
 }
 
 #[test]
@@ -245,7 +256,11 @@ fn skipping_spreads_unless_the_condition_asks_for_the_status() {
         ("false", vec![]),
     ] {
         for result in [Success, Failure, Cancelled, Skipped, TimedOut] {
-            assert_eq!(runs(condition, result, false), on.contains(&result), "if: {condition} after {result}");
+            assert_eq!(
+                runs(condition, result, false),
+                on.contains(&result),
+                "if: {condition} after {result}"
+            );
         }
     }
     assert!(runs("cancelled()", Success, true));
@@ -286,12 +301,30 @@ fn runs_on_in_all_forms() {
 #[test]
 fn expressions_of_a_wrong_type_say_so() {
     for (body, expected) in [
-        ("    runs-on: x\n    timeout-minutes: ${{ vars.T }}\n", "7:22: error[unexpected-value]: Unexpected value '10'"),
-        ("    runs-on: x\n    continue-on-error: ${{ vars.NONE }}\n", "7:24: error[unexpected-value]: Unexpected value ''"),
-        ("    runs-on: x\n    strategy: {matrix: '${{ fromJSON(vars.T) }}'}\n", "7:24: error[matrix]: The matrix is not a mapping"),
-        ("    runs-on: x\n    strategy: {matrix: '${{ fromJSON(vars.NONE) }}'}\n", "7:29: error[expression]: "),
-        ("    runs-on: x\n    concurrency: ${{ vars.NONE }}\n", "7:18: error[concurrency]: Concurrency group name cannot be empty"),
-        ("    runs-on: x\n    strategy: {matrix: {a: '${{ fromJSON(''[]'') }}'}}\n", "7:28: error[matrix]: Matrix vector 'a' does not contain any values"),
+        (
+            "    runs-on: x\n    timeout-minutes: ${{ vars.T }}\n",
+            "7:22: error[unexpected-value]: Unexpected value '10'",
+        ),
+        (
+            "    runs-on: x\n    continue-on-error: ${{ vars.NONE }}\n",
+            "7:24: error[unexpected-value]: Unexpected value ''",
+        ),
+        (
+            "    runs-on: x\n    strategy: {matrix: '${{ fromJSON(vars.T) }}'}\n",
+            "7:24: error[matrix]: The matrix is not a mapping",
+        ),
+        (
+            "    runs-on: x\n    strategy: {matrix: '${{ fromJSON(vars.NONE) }}'}\n",
+            "7:29: error[expression]: ",
+        ),
+        (
+            "    runs-on: x\n    concurrency: ${{ vars.NONE }}\n",
+            "7:18: error[concurrency]: Concurrency group name cannot be empty",
+        ),
+        (
+            "    runs-on: x\n    strategy: {matrix: {a: '${{ fromJSON(''[]'') }}'}}\n",
+            "7:28: error[matrix]: Matrix vector 'a' does not contain any values",
+        ),
     ] {
         let document = job(body);
         let mut case = ready(&*document);
@@ -303,12 +336,15 @@ fn expressions_of_a_wrong_type_say_so() {
 
 #[test]
 fn a_matrix_from_the_output_of_another_job() {
-    let document = job("    runs-on: r-${{ matrix.n }}\n    strategy:\n      fail-fast: false\n      max-parallel: ${{ fromJSON('1') }}\n      matrix:\n        n: ${{ fromJSON(needs.before.outputs.list) }}\n");
+    let document = job(
+        "    runs-on: r-${{ matrix.n }}\n    strategy:\n      fail-fast: false\n      max-parallel: ${{ fromJSON('1') }}\n      matrix:\n        n: ${{ fromJSON(needs.before.outputs.list) }}\n",
+    );
     let resolution = ready(&*document).resolve(&*document, "job").unwrap();
     let Resolution::Run { jobs, fail_fast, max_parallel } = resolution else { panic!() };
     assert!(!fail_fast);
     assert_eq!(max_parallel, Some(1));
-    let seen: Vec<_> = jobs.iter().map(|j| (j.spec.name.clone(), labels(j).join(","), j.spec.contexts.clone())).collect();
+    let seen: Vec<_> =
+        jobs.iter().map(|j| (j.spec.name.clone(), labels(j).join(","), j.spec.contexts.clone())).collect();
     assert_eq!(seen[1].0, "job (2)");
     assert_eq!(seen[1].1, "r-2");
     assert_eq!(
@@ -319,10 +355,15 @@ fn a_matrix_from_the_output_of_another_job() {
 
 #[test]
 fn inserted_and_expressed_mappings() {
-    let document = job("    runs-on: x\n    strategy:\n      matrix:\n        ${{ insert }}: ${{ fromJSON('{\"a\":[1]}') }}\n        b: [2]\n    env: ${{ fromJSON('{\"X\":\"1\",\"Y\":2}') }}\n");
+    let document = job(
+        "    runs-on: x\n    strategy:\n      matrix:\n        ${{ insert }}: ${{ fromJSON('{\"a\":[1]}') }}\n        b: [2]\n    env: ${{ fromJSON('{\"X\":\"1\",\"Y\":2}') }}\n",
+    );
     let planned = ready(&*document).jobs(&*document, "job").remove(0);
     assert_eq!(planned.spec.contexts["matrix"], json!({"a": 1, "b": 2}));
-    assert_eq!(planned.spec.env, [IndexMap::from([("X".to_owned(), "1".to_owned()), ("Y".to_owned(), "2".to_owned())])]);
+    assert_eq!(
+        planned.spec.env,
+        [IndexMap::from([("X".to_owned(), "1".to_owned()), ("Y".to_owned(), "2".to_owned())])]
+    );
 }
 
 const INPUTS: &str = "on:
@@ -347,7 +388,8 @@ fn inputs_are_typed() {
     let event = &contexts["github"]["event"]["inputs"];
     assert_eq!(*event, json!({"level": "low", "dry": "true", "count": "16", "who": "me"}));
 
-    let error = with_inputs(json!({"levle": "low", "level": "middle", "dry": "maybe", "count": "many"})).unwrap_err();
+    let error =
+        with_inputs(json!({"levle": "low", "level": "middle", "dry": "maybe", "count": "many"})).unwrap_err();
     insta::assert_snapshot!(error.to_string());
 }
 
@@ -357,7 +399,9 @@ fn another_event_has_no_inputs() {
     let contexts = parse(INPUTS).contexts(&info(params)).unwrap();
     assert_eq!(contexts["inputs"], json!({}));
     // Any workflow can be submitted by hand, whatever its events are.
-    parse("on: push\njobs: {a: {runs-on: x, steps: [{run: a}]}}\n").contexts(&info(RunParams::default())).unwrap();
+    parse("on: push\njobs: {a: {runs-on: x, steps: [{run: a}]}}\n")
+        .contexts(&info(RunParams::default()))
+        .unwrap();
 }
 
 #[test]
@@ -380,7 +424,8 @@ fn the_github_context() {
         git_ref: Some("refs/tags/v1".to_owned()),
         sha: Some("def".to_owned()),
     };
-    let github = &Case::new(&*document, RunParams { repository: Some(repository), ..params }).contexts["github"];
+    let github =
+        &Case::new(&*document, RunParams { repository: Some(repository), ..params }).contexts["github"];
     assert_eq!(github["server_url"], "https://github.com");
     assert_eq!(github["api_url"], "https://api.github.com");
     assert_eq!((&github["ref_name"], &github["ref_type"]), (&json!("v1"), &json!("tag")));
@@ -399,12 +444,16 @@ fn a_plain_job() {
     assert_eq!(planned.spec.key, "job");
     assert!(planned.placement.labels.is_empty());
     assert_eq!(planned.placement.priority, 3);
-    assert!(matches!(&planned.spec.steps[0].action, StepAction::Run { script, .. } if script == "echo ${{ inputs.x }}"));
+    assert!(
+        matches!(&planned.spec.steps[0].action, StepAction::Run { script, .. } if script == "echo ${{ inputs.x }}")
+    );
 }
 
 #[test]
 fn a_call_of_a_workflow_parses_and_fails_when_its_turn_comes() {
-    let document = parse("on: push\njobs:\n  call:\n    uses: o/r/.github/workflows/w.yml@v1\n    with: {a: 1}\n    secrets: inherit\n");
+    let document = parse(
+        "on: push\njobs:\n  call:\n    uses: o/r/.github/workflows/w.yml@v1\n    with: {a: 1}\n    secrets: inherit\n",
+    );
     let case = Case::new(&*document, RunParams::default());
     assert_eq!(case.plan(&*document).nodes[0].names, ["call"]);
     insta::assert_snapshot!(case.resolve(&*document, "call").unwrap_err().to_string());
@@ -412,7 +461,9 @@ fn a_call_of_a_workflow_parses_and_fails_when_its_turn_comes() {
 
 #[test]
 fn aliases_and_anchors_are_resolved() {
-    let document = parse("on: push\njobs:\n  a: &job\n    runs-on: x\n    steps: &steps\n      - run: one\n  b: *job\n  c: {runs-on: y, steps: *steps}\n");
+    let document = parse(
+        "on: push\njobs:\n  a: &job\n    runs-on: x\n    steps: &steps\n      - run: one\n  b: *job\n  c: {runs-on: y, steps: *steps}\n",
+    );
     let case = Case::new(&*document, RunParams::default());
     for key in ["a", "b", "c"] {
         assert_eq!(case.jobs(&*document, key)[0].spec.steps.len(), 1, "{key}");

@@ -68,7 +68,9 @@ impl Scope for World<'_> {
                 Ok(!resolve.cancelled && resolve.ancestors.iter().all(|c| *c == Conclusion::Success))
             }
             ("failure", []) => Ok(!resolve.cancelled && resolve.ancestors.iter().any(|c| failed(*c))),
-            ("success", names) => named(resolve, names).map(|all| all.iter().all(|c| *c == Conclusion::Success)),
+            ("success", names) => {
+                named(resolve, names).map(|all| all.iter().all(|c| *c == Conclusion::Success))
+            }
             ("failure", names) => named(resolve, names).map(|all| all.iter().any(|c| failed(*c))),
             _ => return None,
         };
@@ -87,7 +89,8 @@ fn named(resolve: &ResolveArgs<'_>, names: &[Value]) -> Result<Vec<Conclusion>, 
         .map(|name| {
             let name = name.to_display_string();
             let need = resolve.needs.iter().find(|(key, _)| key.eq_ignore_ascii_case(&name));
-            need.map(|(_, need)| need.result).ok_or_else(|| format!("'{name}' is not a job that this job needs"))
+            need.map(|(_, need)| need.result)
+                .ok_or_else(|| format!("'{name}' is not a job that this job needs"))
         })
         .collect()
 }
@@ -132,7 +135,8 @@ impl Evaluator<'_> {
             Shape::Literal(value) => Ok(value.clone()),
             Shape::Expression(text) => self.text(text),
             Shape::Sequence(items) => {
-                let items: Result<Vec<Value>, Diagnostic> = items.iter().map(|item| self.value(item)).collect();
+                let items: Result<Vec<Value>, Diagnostic> =
+                    items.iter().map(|item| self.value(item)).collect();
                 Ok(items?.into())
             }
             Shape::Mapping(pairs) => {
@@ -181,7 +185,9 @@ impl Evaluator<'_> {
         };
         let mut d = self.problem(at, "unexpected-value", format!("Unexpected value {shown}"));
         let hint = match value {
-            Value::String(_) => format!("The expression must give {expected}; fromJSON() makes one of a string"),
+            Value::String(_) => {
+                format!("The expression must give {expected}; fromJSON() makes one of a string")
+            }
             _ => format!("The expression must give {expected}"),
         };
         d.hint = Some(hint);

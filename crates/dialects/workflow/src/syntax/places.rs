@@ -27,7 +27,8 @@ fn within_block(written: &str, text: &str, offset: usize) -> Option<usize> {
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let line = text[line_start..].lines().next()?;
     let found = written.split_inclusive('\n').nth(before.matches('\n').count())?;
-    let skipped = written.split_inclusive('\n').take(before.matches('\n').count()).map(str::len).sum::<usize>();
+    let skipped =
+        written.split_inclusive('\n').take(before.matches('\n').count()).map(str::len).sum::<usize>();
     Some(skipped + found.find(line)? + (offset - line_start))
 }
 
