@@ -134,6 +134,16 @@ impl Expr {
             .any(|name| STATUS_FUNCTIONS.iter().any(|(status, ..)| *status == name))
     }
 
+    /// Every use of a context with the properties that follow it, in lower
+    /// case and joined by dots: `github.event.labels.*.name`. A key that is
+    /// computed ends the path. The number is the position of the context.
+    #[must_use]
+    pub fn references(&self) -> Vec<(String, usize)> {
+        let mut found = Vec::new();
+        self.root.collect_references(&mut found);
+        found
+    }
+
     /// The value, if the expression is nothing but a literal.
     #[must_use]
     pub fn as_literal(&self) -> Option<&Value> {
@@ -173,4 +183,28 @@ pub(crate) fn unique(names: Vec<Name>) -> Vec<Name> {
         .into_iter()
         .filter(|name| seen.insert(Arc::clone(&name.lower)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_whole_paths() {
+        let src = "GitHub.Event.labels.*.name == env[matrix.os].x || join(needs['a'].outputs, secrets.t) && !vars";
+        let found = Expr::parse(src).expect("parses").references();
+        let paths: Vec<&str> = found.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [
+                "github.event.labels.*.name",
+                "env",
+                "matrix.os",
+                "needs.a.outputs",
+                "secrets.t",
+                "vars"
+            ]
+        );
+        assert!(src[found[2].1..].starts_with("matrix"));
+    }
 }

@@ -261,17 +261,19 @@ impl From<f64> for Value {
     }
 }
 
-impl From<i32> for Value {
-    fn from(value: i32) -> Self {
-        Self::Number(value.into())
-    }
+/// Whole numbers beyond 2^53 lose their last digits, as everywhere in the
+/// language.
+macro_rules! from_integer {
+    ($($integer:ty),*) => {$(
+        impl From<$integer> for Value {
+            fn from(value: $integer) -> Self {
+                Self::Number(value as f64)
+            }
+        }
+    )*};
 }
 
-impl From<u32> for Value {
-    fn from(value: u32) -> Self {
-        Self::Number(value.into())
-    }
-}
+from_integer!(i32, u32, i64, u64, usize);
 
 impl From<Object> for Value {
     fn from(object: Object) -> Self {
