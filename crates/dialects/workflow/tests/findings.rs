@@ -265,6 +265,11 @@ jobs:
         run: |
           echo \"${{ github.event.pull_request.title }}\"
           echo ${{ github['head_ref'] }} ${{ contains(github.event.comment.body, 'x') }}
+      - uses: actions/github-script@v7
+        with:
+          script: |
+            console.log(`${{ format('{0}', github.event.commits.*.message) }}`)
+            console.log(${{ github.head_ref == 'x' && github.head_ref || 1 }})
 ";
     tabs: "on: push
 jobs:
