@@ -5,6 +5,7 @@ use fleetfoot_workflow::{WorkflowDocument, lint};
 
 fn show(document: &str) -> String {
     let found = lint(&Source::new("ci.yml", document.as_bytes().to_vec()));
+    let document = document.replace('\0', "\\0");
     format!("{document}\n-----\n{found}")
 }
 

@@ -153,8 +153,13 @@ fn mutate(text: &str, changes: &[(usize, usize, u8, String)]) -> Vec<u8> {
     bytes
 }
 
+/// `PROPTEST_CASES` makes it look for longer.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_500)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn mutated_documents(seed in any::<prop::sample::Index>(), changes in prop::collection::vec(mutation(), 1..6)) {
