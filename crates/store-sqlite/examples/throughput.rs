@@ -60,7 +60,6 @@ async fn main() -> Result<(), Failure> {
     let temporary = tempfile::tempdir()?;
     let dir = kept.unwrap_or_else(|| temporary.path().join("store"));
     let store = Arc::new(SqliteStore::open(&dir, Options::default())?);
-    let batches = std::env::var("BATCHES").ok().and_then(|n| n.parse().ok()).unwrap_or(5);
     let mut next = store.high_water().await?.run + 1;
 
     let mut template = new_run(1, &[1]);
@@ -69,7 +68,7 @@ async fn main() -> Result<(), Failure> {
     template.row.concurrency = None;
     let payload = template.jobs[0].1.clone().ok_or("a payload")?;
     let payload = JobPayload { needs: None, ..payload };
-    for _ in 0..batches {
+    for _ in 0..5 {
         let ops = batch(next, 10_000, &template, &payload);
         let begun = Instant::now();
         all(&store, ops).await?;

@@ -194,7 +194,7 @@ mod tests {
             .iter()
             .map(|m| format!("{} {} {}", m.version, m.name, blake3::hash(m.sql.as_bytes())))
             .collect();
-        insta::assert_snapshot!(sums.join("\n"), @"");
+        insta::assert_snapshot!(sums.join("\n"), @"1 initial 9e8d5f0f7c47032bc9ece26de0401900b6d1c99b016df0ae866cf9cd341a193d");
     }
 
     #[tokio::test]
