@@ -1,6 +1,8 @@
 //! What must hold when things go wrong: the process killed, the disk full, a
 //! second process on the same directory. Real processes, real files.
 
+#![allow(clippy::unwrap_used, reason = "tests, and helpers of tests")]
+
 mod common;
 
 use common::integrity;
