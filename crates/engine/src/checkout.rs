@@ -116,7 +116,7 @@ impl Attempt<'_> {
             remote,
         };
         if let Some(overlay) = overlay.filter(|_| is_own && checkout.reference.is_empty()) {
-            return self.from_overlay(&checkout, &overlay).await;
+            return self.check_out_overlay(&checkout, &overlay).await;
         }
         checkout.url = self.url(input("repository").filter(|_| !is_own), &own.url)?;
         if is_own && checkout.reference.is_empty() {
@@ -237,7 +237,7 @@ impl Attempt<'_> {
     }
 
     /// The working tree of a local run instead of a fetched commit.
-    async fn from_overlay(&mut self, c: &Checkout, overlay: &Path) -> Result<Outcome, Stopped> {
+    async fn check_out_overlay(&mut self, c: &Checkout, overlay: &Path) -> Result<Outcome, Stopped> {
         let source = overlay.to_string_lossy().into_owned();
         let copy = |files: Option<Vec<u8>>| {
             let (from, to) = (overlay.to_path_buf(), c.target.clone());

@@ -49,19 +49,17 @@ impl Attempt<'_> {
         let evaluated = {
             let scope = self.scope(env);
             let text = |key: &str, template: &str| {
-                self.text(template, &scope).map_err(|e| {
-                    Outcome::failure(Reason::BadSpecification, format!("{key}: {e}"))
-                })
+                self.text(template, &scope).map_err(|e| format!("{key}: {e}"))
             };
             (|| {
                 let shell = run.shell.map(|s| text("shell", s)).transpose()?;
                 let directory = run.working_directory.map(|d| text("working-directory", d)).transpose()?;
-                Ok::<_, Outcome>((text("run", run.script)?, shell, directory))
+                Ok::<_, String>((text("run", run.script)?, shell, directory))
             })()
         };
         let (script, shell, directory) = match evaluated {
             Ok(evaluated) => evaluated,
-            Err(outcome) => return outcome,
+            Err(message) => return Outcome::failure(Reason::BadSpecification, message),
         };
         let shell = match Shell::parse(shell.as_deref()) {
             Ok(shell) => shell,

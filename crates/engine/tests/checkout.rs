@@ -1,4 +1,5 @@
 //! `actions/checkout` against real repositories.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

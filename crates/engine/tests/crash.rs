@@ -1,5 +1,6 @@
 //! A runner that is killed in the middle of a step: the next one of the same
 //! tag sweeps what it left, and nothing of anybody else.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Output of every kind, masking, commands and files of steps.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Steps that are stopped: cancellation, timeouts, fencing; and what tries to survive.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The driver with real processes, with and without control groups.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use fleetfoot_driver::{Cell, CellRequest, Command, Driver, DriverErrorKind, Exit, Running, Signal};
 use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
