@@ -116,7 +116,10 @@ async fn what_cannot_start() {
     let mut command = world.sh("true");
     command.program = "no-such-program".into();
     let error = kind(command.clone()).await;
-    assert_eq!((error.kind, error.to_string().as_str()), (DriverErrorKind::NotFound, "the program 'no-such-program' was not found in PATH"));
+    assert_eq!(
+        (error.kind, error.to_string().as_str()),
+        (DriverErrorKind::NotFound, "the program 'no-such-program' was not found in PATH")
+    );
     command.program = "/no/such".into();
     assert_eq!(kind(command).await.kind, DriverErrorKind::NotFound);
     let mut command = world.sh("true");
@@ -202,4 +205,17 @@ async fn adopted_zombies_are_collected_and_foreign_children_left_alone() {
     eventually("only the foreign zombie is left", || zombies() <= 1).await;
     assert_eq!(foreign.wait().unwrap().code(), Some(42));
     world.cell.tear_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dropped_cell_leaves_nothing() {
+    for cgroups in [true, false] {
+        let world = world(cgroups, Limits::default()).await;
+        let running = world.cell.start(world.sh("sleep 600")).await.unwrap();
+        let pid = running.pid;
+        drop(running);
+        assert!(alive(pid), "dropping a handle ends nothing");
+        drop(world);
+        eventually("the process is gone", || !alive(pid)).await;
+    }
 }
