@@ -252,13 +252,14 @@ async fn a_new_process_cleans_up_and_reports_after_a_dead_one() {
     let rig = start(dir.path(), Options { slots: 2, one_off: false }, plane, Arc::default());
     until("both results", || rig.plane.has_result(lost) && rig.plane.has_result(done)).await;
     until("all swept", || rig.hands.swept.lock().len() == 3).await;
-    let world = rig.plane.world.lock();
-    assert_eq!(world.results[&lost].reason, Some(Reason::RunnerLost));
-    assert_eq!(world.results[&done].conclusion, Conclusion::Success);
-    assert!(!world.results.contains_key(&foreign));
-    // What the server has is a prefix of what was printed.
-    assert!(text(JobId(1), 20_000_000).starts_with(&world.logs[&lost]));
-    drop(world);
+    {
+        let world = rig.plane.world.lock();
+        assert_eq!(world.results[&lost].reason, Some(Reason::RunnerLost));
+        assert_eq!(world.results[&done].conclusion, Conclusion::Success);
+        assert!(!world.results.contains_key(&foreign));
+        // What the server has is a prefix of what was printed.
+        assert!(text(JobId(1), 20_000_000).starts_with(&world.logs[&lost]));
+    }
     assert!(!child.wait().unwrap().success(), "the orphan was killed");
     assert_eq!(rig.stop().await, Ending::Drained);
     assert!(journal_is_empty(&dir));
