@@ -117,6 +117,22 @@ async fn a_fenced_attempt_is_killed_and_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_lost_log_bytes_gets_the_rest_at_their_offsets() {
+    let (_dir, rig) = rig(1);
+    let attempt = rig.plane.submit(1, "log 5000 then log");
+    until("the first half", || rig.plane.world.lock().logs.get(&attempt).is_some_and(|l| l.len() == 5000))
+        .await;
+    // As after a restored backup.
+    rig.plane.change(|w| w.logs.get_mut(&attempt).unwrap().truncate(1000));
+    rig.hands.go.cancel();
+    until("the result", || rig.plane.has_result(attempt)).await;
+    let half = text(JobId(1), 5000);
+    let log = rig.plane.world.lock().logs[&attempt].clone();
+    assert_eq!((log.len(), &log[..1000], &log[5000..]), (10_000, &half[..1000], &half[..]));
+    assert!(String::from_utf8_lossy(&log[1000..5000]).contains("the server lost this part of the log"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_reaches_the_job_fast_and_is_reported() {
     let (_dir, rig) = rig(1);
     let attempt = rig.plane.submit(1, "wait");
