@@ -75,6 +75,9 @@ pub trait Store: Send + Sync + 'static {
     /// Every attempt that is not finished.
     async fn open_attempts(&self) -> Result<Vec<AttemptRow>, StoreError>;
 
+    /// The attempt whose job token has this hash, while it is not finished.
+    async fn attempt_by_token(&self, hash: &[u8; 32]) -> Result<Option<AttemptRow>, StoreError>;
+
     /// Every runner.
     async fn runners(&self) -> Result<Vec<RunnerRow>, StoreError>;
 
@@ -133,6 +136,20 @@ pub struct StoreError {
     /// The cause.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl StoreError {
+    /// An error that was found here.
+    pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// Adds what caused it.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
 }
 
 /// Kinds of [`StoreError`].

@@ -206,7 +206,10 @@ pub enum OpError {
     /// There is no such row.
     #[error("{0} does not exist")]
     Missing(String),
-    /// An earlier operation of the same `apply` that this one builds on failed.
+    /// An earlier operation of the same `apply` that this one builds on failed: the end of the
+    /// attempt for `CompleteJob` and `RequeueJob`; `CreateRun` or `AddJobs` for whatever names
+    /// that run or job; `KeepIdempotent` for `CreateRun` and the other way round; `UseToken` and
+    /// `CreateRunner` for the runner and tokens made after it. Or the row itself is impossible.
     #[error("{0}")]
     Failed(String),
 }
