@@ -2,27 +2,53 @@
 //! tokens change.
 //!
 //! [`Control`] is a cheap handle. Reads go to the store directly. Everything
-//! that changes scheduling state goes through one actor ([`actor`]), which owns
+//! that changes scheduling state goes through one actor (`actor`), which owns
 //! the pure scheduler and the graphs of open runs, turns a batch of commands
 //! into one durable transaction, and answers only after the commit.
 
+mod actor;
+mod administration;
+mod clock;
+mod housekeeping;
+mod ids;
+mod metrics;
 mod principal;
+mod resolve;
+mod runners;
+mod runs;
+mod submit;
+mod sync;
+mod tokens;
+mod vault;
+mod views;
+mod watch;
 
+pub use clock::Clock;
 pub use principal::{Permission, Principal};
+pub use runs::{Idempotency, RunWatcher};
+pub use vault::{Vault, VaultError};
 
-use bytes::Bytes;
-use fleetfoot_model::api::*;
-use fleetfoot_model::ids::*;
-use fleetfoot_model::logs::Stream;
+use actor::{Actor, Command, store_problem};
+use fleetfoot_model::ids::{AttemptRef, RunnerId};
 use fleetfoot_model::plan::Dialect;
-use fleetfoot_model::sync::{Assignment, SyncRequest, SyncResponse};
-use fleetfoot_model::why::Why;
-use fleetfoot_model::{Problem, Timestamp};
+use fleetfoot_model::{Code, Problem, Timestamp};
 use fleetfoot_objects::LogStore;
-use fleetfoot_store::Store;
-use std::path::{Path, PathBuf};
+use fleetfoot_store::{Op, Store};
+use ids::Ids;
+use metrics::Metrics;
+use serde_json::Value;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use submit::Documents;
+use tokens::TokenCache;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use watch::Watchers;
+
+/// Commands that may wait for the actor before callers are told that it is overloaded.
+const COMMANDS: usize = 8192;
 
 /// Settings of a control plane.
 #[derive(Clone, Debug)]
@@ -37,200 +63,196 @@ pub struct Options {
     pub retention: Option<Duration>,
 }
 
-/// The control plane; cheap to clone.
-#[derive(Clone)]
-pub struct Control {}
-
-/// An idempotency key as the client sent it, with the hash of the body it came with.
-#[derive(Clone, Debug)]
-pub struct Idempotency {
-    /// The key.
-    pub key: String,
-    /// BLAKE3 of the body.
-    pub request_hash: [u8; 32],
+impl Options {
+    /// The defaults: leases of 12 s (a dead runner is noticed within 15 s), retention of 90 days.
+    pub fn new(data_dir: impl Into<PathBuf>, server_url: impl Into<String>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            server_url: server_url.into(),
+            lease: Duration::from_secs(12),
+            retention: Some(Duration::from_secs(90 * 24 * 3600)),
+        }
+    }
 }
 
-/// Changes of one run; see [`Control::watch_run`].
-pub struct RunWatcher {}
+/// The control plane; cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    pub(crate) inner: Arc<Inner>,
+}
 
-impl RunWatcher {
-    /// The run with those jobs that changed since the last call (all of them the first time),
-    /// as soon as there is a change. `None` after the change that completed the run was given,
-    /// or when the control plane shuts down.
-    pub async fn next(&mut self) -> Result<Option<RunView>, Problem> {
-        todo!()
-    }
+/// What all parts of the control plane share.
+pub(crate) struct Inner {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) logs: LogStore,
+    pub(crate) documents: Documents,
+    pub(crate) options: Options,
+    pub(crate) clock: Clock,
+    pub(crate) vault: Vault,
+    pub(crate) ids: Ids,
+    pub(crate) tokens: TokenCache,
+    pub(crate) watchers: Watchers,
+    pub(crate) metrics: Metrics,
+    pub(crate) payloads: sync::PayloadCache,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stopping: CancellationToken,
 }
 
 impl Control {
     /// Loads the state and starts the actor and the housekeeping.
+    ///
+    /// # Errors
+    /// If the state or the key file cannot be read.
     pub async fn start(
-        _store: Arc<dyn Store>,
-        _logs: LogStore,
-        _dialects: Vec<Arc<dyn Dialect>>,
-        _options: Options,
+        store: Arc<dyn Store>,
+        logs: LogStore,
+        dialects: Vec<Arc<dyn Dialect>>,
+        options: Options,
     ) -> Result<Self, Problem> {
-        todo!()
+        let vault =
+            Vault::open(&options.data_dir).map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
+        let high = store.high_water().await.map_err(|e| store_problem(&e))?;
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let inner = Arc::new(Inner {
+            store,
+            logs,
+            documents: Documents::new(dialects),
+            options,
+            clock: Clock::default(),
+            vault,
+            ids: Ids::new(high),
+            tokens: TokenCache::default(),
+            watchers: Watchers::default(),
+            metrics: Metrics::default(),
+            payloads: sync::PayloadCache::default(),
+            commands,
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        });
+        let actor = Actor::load(inner.clone(), receiver).await.map_err(|e| store_problem(&e))?;
+        inner.tasks.spawn(actor.run());
+        inner.tasks.spawn(housekeeping::run(inner.clone()));
+        Ok(Self { inner })
     }
-    /// Ends waits and streams, flushes, stops the actor.
+
+    /// Ends waits and streams, lets the actor finish what it was asked, and stops.
     pub async fn shut_down(&self) {
-        todo!()
+        self.inner.stopping.cancel();
+        let (reply, done) = oneshot::channel();
+        if self.inner.commands.send(Command::Stop { reply }).await.is_ok() {
+            let _ = done.await;
+        }
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
     }
-    /// Resolves when `shut_down` was called: every open stream must end then.
+
+    /// Resolves when [`Control::shut_down`] was called: every open stream must end then.
     pub async fn shutting_down(&self) {
-        todo!()
+        self.inner.stopping.cancelled().await;
     }
-    /// Whether the state is loaded and the store answers.
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// `overloaded` while shutting down, the store's problem otherwise.
     pub async fn ready(&self) -> Result<(), Problem> {
-        todo!()
-    }
-    /// Prometheus text of everything this control plane counts.
-    pub fn render_metrics(&self) -> String {
-        todo!()
-    }
-
-    // -- authentication ------------------------------------------------------
-    /// Who holds this token. `unauthorized` if unknown, expired, revoked or used up.
-    pub async fn authenticate(&self, _token: &str) -> Result<Principal, Problem> {
-        todo!()
-    }
-    /// Creates the first admin token if there is no token at all.
-    pub async fn bootstrap_admin(&self) -> Result<Option<CreatedToken>, Problem> {
-        todo!()
-    }
-    /// Creates a token (needs Administer).
-    pub async fn create_token(&self, _who: &Principal, _request: CreateToken) -> Result<CreatedToken, Problem> {
-        todo!()
-    }
-    /// Lists tokens (needs Administer).
-    pub async fn tokens(&self, _who: &Principal) -> Result<Vec<TokenView>, Problem> {
-        todo!()
-    }
-    /// Revokes a token (needs Administer).
-    pub async fn revoke_token(&self, _who: &Principal, _id: TokenId) -> Result<(), Problem> {
-        todo!()
-    }
-    /// Audit entries, newest first (needs Administer).
-    pub async fn audit(&self, _who: &Principal, _cursor: Option<&str>, _limit: usize) -> Result<Page<AuditEntry>, Problem> {
-        todo!()
-    }
-    /// Online backup to a new file on the server (needs Administer).
-    pub async fn backup(&self, _who: &Principal, _to: &Path) -> Result<(), Problem> {
-        todo!()
+        if self.inner.stopping.is_cancelled() {
+            return Err(Problem::new(Code::Overloaded, "the server is shutting down"));
+        }
+        self.inner.store.high_water().await.map(|_| ()).map_err(|e| store_problem(&e))
     }
 
-    // -- runs and jobs ---------------------------------------------------------
-    /// Creates runs, all or nothing (needs Write).
-    pub async fn create_runs(
-        &self,
-        _who: &Principal,
-        _requests: Vec<CreateRun>,
-        _idempotency: Option<Idempotency>,
-    ) -> Result<Vec<Created>, Problem> {
-        todo!()
-    }
-    /// A page of runs, newest first (needs Read).
-    pub async fn runs(&self, _who: &Principal, _filter: &RunFilter, _cursor: Option<&str>, _limit: usize) -> Result<Page<RunView>, Problem> {
-        todo!()
-    }
-    /// One run with its jobs and their steps.
-    pub async fn run(&self, _who: &Principal, _id: RunId) -> Result<RunView, Problem> {
-        todo!()
-    }
-    /// Follows the changes of a run.
-    pub async fn watch_run(&self, _who: &Principal, _id: RunId, _since: Option<u64>) -> Result<RunWatcher, Problem> {
-        todo!()
-    }
-    /// Asks for cancellation of a run; again is fine; `conflict` if it is over.
-    pub async fn cancel_run(&self, _who: &Principal, _id: RunId, _request: CancelRun) -> Result<RunView, Problem> {
-        todo!()
-    }
-    /// Creates a new run from the same document, inputs and secrets.
-    pub async fn rerun(&self, _who: &Principal, _id: RunId, _request: Rerun) -> Result<Created, Problem> {
-        todo!()
-    }
-    /// One job with its attempts.
-    pub async fn job(&self, _who: &Principal, _id: JobId) -> Result<JobView, Problem> {
-        todo!()
-    }
-    /// Why a job waits.
-    pub async fn why(&self, _who: &Principal, _id: JobId) -> Result<Why, Problem> {
-        todo!()
-    }
-    /// Cancels one job.
-    pub async fn cancel_job(&self, _who: &Principal, _id: JobId) -> Result<JobView, Problem> {
-        todo!()
-    }
-    /// Which log belongs to a job: the given or the latest attempt. `None` if there is no attempt
-    /// yet (a follower then waits with [`Control::watch_run`]).
-    pub async fn log_of(&self, _who: &Principal, _id: JobId, _attempt: Option<AttemptNumber>) -> Result<Option<AttemptRef>, Problem> {
-        todo!()
-    }
     /// The logs themselves.
+    #[must_use]
     pub fn logs(&self) -> &LogStore {
-        todo!()
+        &self.inner.logs
     }
 
-    // -- runners ---------------------------------------------------------------
-    /// Creates a runner and its token (needs Administer).
-    pub async fn create_runner(&self, _who: &Principal, _request: CreateRunner) -> Result<Registered, Problem> {
-        todo!()
-    }
-    /// Registers a runner; `who` is a registration token (or an admin).
-    pub async fn register_runner(&self, _who: &Principal, _request: RegisterRunner) -> Result<Registered, Problem> {
-        todo!()
-    }
-    /// All runners.
-    pub async fn runners(&self, _who: &Principal) -> Result<Vec<RunnerView>, Problem> {
-        todo!()
-    }
-    /// One runner; a runner may see itself.
-    pub async fn runner(&self, _who: &Principal, _id: RunnerId) -> Result<RunnerView, Problem> {
-        todo!()
-    }
-    /// Changes description, fixed labels or drain (needs Administer).
-    pub async fn update_runner(&self, _who: &Principal, _id: RunnerId, _request: UpdateRunner) -> Result<RunnerView, Problem> {
-        todo!()
-    }
-    /// Removes a runner; its attempts are lost (needs Administer, or the runner itself).
-    pub async fn delete_runner(&self, _who: &Principal, _id: RunnerId) -> Result<(), Problem> {
-        todo!()
-    }
-    /// A new token for a runner; older ones end (needs Administer, or the runner itself).
-    pub async fn rotate_runner_token(&self, _who: &Principal, _id: RunnerId) -> Result<Registered, Problem> {
-        todo!()
-    }
-    /// The one exchange between runner and server; waits up to `wait_ms`. When the returned future is
-    /// dropped while waiting, the runner counts as disconnected.
-    pub async fn sync(&self, _who: &Principal, _id: RunnerId, _request: SyncRequest) -> Result<SyncResponse, Problem> {
-        todo!()
-    }
-    /// Appends log frames (fenced).
-    pub async fn append_log(&self, _who: &Principal, _id: RunnerId, _attempt: AttemptRef, _offset: u64, _body: Bytes) -> Result<Appended, Problem> {
-        todo!()
-    }
-    /// Appends plain text (for plain HTTP clients; fenced); without an offset, at the end.
-    pub async fn append_text(&self, _who: &Principal, _id: RunnerId, _attempt: AttemptRef, _offset: Option<u64>, _stream: Stream, _step: u16, _body: Bytes) -> Result<Appended, Problem> {
-        todo!()
-    }
-    /// Sets the state of a runner driven by a plain HTTP client.
-    pub async fn set_runner_status(&self, _who: &Principal, _id: RunnerId, _request: RunnerStatus) -> Result<RunnerView, Problem> {
-        todo!()
-    }
-    /// Heartbeat of a plain HTTP client: extends the leases of all its attempts.
-    pub async fn heartbeat(&self, _who: &Principal, _id: RunnerId, _request: Heartbeat) -> Result<RunnerView, Problem> {
-        todo!()
-    }
-    /// Claims a job for a plain HTTP client; `None` if none matches now.
-    pub async fn assign_job(&self, _who: &Principal, _id: RunnerId, _request: AssignJob) -> Result<Option<Assignment>, Problem> {
-        todo!()
-    }
-    /// Reports the end of a job for a plain HTTP client.
-    pub async fn complete_job(&self, _who: &Principal, _id: RunnerId, _request: CompleteJob) -> Result<JobView, Problem> {
-        todo!()
-    }
-    /// Now, for handlers that need the time (tokens, Retry-After).
+    /// Now, by the wall clock.
+    #[must_use]
     pub fn now(&self) -> Timestamp {
-        todo!()
+        self.inner.clock.wall()
     }
+
+    /// Prometheus text of everything this control plane counts.
+    ///
+    /// # Errors
+    /// `overloaded` if the actor does not answer.
+    pub async fn render_metrics(&self) -> Result<String, Problem> {
+        let (reply, counts) = oneshot::channel();
+        self.send(Command::Counts { reply }).await?;
+        let counts = counts.await.map_err(|_| stopping())?;
+        Ok(self.inner.metrics.render(&counts, self.inner.store.statistics()))
+    }
+
+    // -- shared by the parts -------------------------------------------------
+
+    /// Hands a command to the actor, waiting a moment if it has much to do.
+    pub(crate) async fn send(&self, command: Command) -> Result<(), Problem> {
+        let patience = Duration::from_secs(5);
+        match self.inner.commands.send_timeout(command, patience).await {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
+                Err(Problem::new(Code::Overloaded, "the control plane has too much to do")
+                    .with_hint("try again in a moment"))
+            }
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(stopping()),
+        }
+    }
+
+    /// Sends a command and waits for its answer.
+    pub(crate) async fn ask<T>(
+        &self,
+        command: impl FnOnce(actor::Reply<T>) -> Command + Send,
+    ) -> Result<T, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply)).await?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Whether an attempt is current (and held by this runner).
+    pub(crate) async fn holds(&self, attempt: AttemptRef, runner: Option<RunnerId>) -> Result<bool, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Holds { attempt, runner, reply }).await?;
+        answer.await.map_err(|_| stopping())
+    }
+
+    /// Applies operations that no scheduling depends on; the first refusal is the answer.
+    pub(crate) async fn apply(&self, ops: Vec<Op>) -> Result<(), Problem> {
+        let results = self.inner.store.apply(ops).await.map_err(|e| store_problem(&e))?;
+        for result in results {
+            result.map_err(|e| match e {
+                fleetfoot_store::OpError::Missing(_) => Problem::new(Code::NotFound, e.to_string()),
+                _ => Problem::new(Code::Conflict, e.to_string()),
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn audit_op(&self, who: &Principal, action: &str, subject: &str, detail: Value) -> Op {
+        Op::Audit {
+            at: self.inner.clock.wall(),
+            actor: who.audit_name(),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            detail,
+        }
+    }
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").field("options", &self.inner.options).finish_non_exhaustive()
+    }
+}
+
+/// A write with a lease that is over.
+pub(crate) fn stale(attempt: AttemptRef) -> Problem {
+    Problem::new(Code::StaleAttempt, format!("attempt {attempt} is not (or no longer) this runner's"))
+        .with_hint("stop it and discard what it made")
+}
+
+pub(crate) fn stopping() -> Problem {
+    Problem::new(Code::Overloaded, "the server is shutting down").with_hint("try again when it is back")
 }

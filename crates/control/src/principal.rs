@@ -54,7 +54,9 @@ impl Principal {
     /// `forbidden` with a hint that names the kind of token needed.
     pub fn require(&self, permission: Permission) -> Result<(), Problem> {
         let (allowed, needed) = match permission {
-            Permission::Read => (self.may(&[TokenKind::Admin, TokenKind::Member, TokenKind::ReadOnly]), "read-only"),
+            Permission::Read => {
+                (self.may(&[TokenKind::Admin, TokenKind::Member, TokenKind::ReadOnly]), "read-only")
+            }
             Permission::Write => (self.may(&[TokenKind::Admin, TokenKind::Member]), "member"),
             Permission::Administer => (self.may(&[TokenKind::Admin]), "admin"),
         };

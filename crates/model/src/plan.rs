@@ -31,6 +31,11 @@ pub trait Dialect: Send + Sync {
 
 /// A parsed document that is free of errors.
 pub trait Document: Send + Sync + std::fmt::Debug {
+    /// Its own name (`name:`), if it has one.
+    fn name(&self) -> Option<&str> {
+        None
+    }
+
     /// Findings that do not make the document unusable.
     fn warnings(&self) -> &[Diagnostic];
 
@@ -41,11 +46,13 @@ pub trait Document: Send + Sync + std::fmt::Debug {
     /// Findings about inputs (missing, unknown, of a wrong type).
     fn contexts(&self, run: &RunInfo) -> Result<Contexts, Diagnostics>;
 
-    /// The graph of jobs, as far as it can be known at submit.
+    /// The graph of jobs, as far as it can be known at submit; of `params`
+    /// only the filters count.
     ///
     /// # Errors
-    /// Findings about expressions that fail with these contexts.
-    fn plan(&self, contexts: &Contexts) -> Result<Plan, Diagnostics>;
+    /// Findings about expressions that fail with these contexts, and about
+    /// filters that name a job that does not exist.
+    fn plan(&self, contexts: &Contexts, params: &RunParams) -> Result<Plan, Diagnostics>;
 
     /// Decides about one node once everything it needs has ended.
     ///
@@ -98,6 +105,10 @@ pub struct RunParams {
     pub jobs: Vec<String>,
     /// Only legs of the matrix where every named key has one of these values.
     pub matrix: IndexMap<String, Vec<String>>,
+    /// Queue for jobs that name none.
+    pub queue: Option<String>,
+    /// Added to the priority of every job.
+    pub priority: i32,
 }
 
 /// The graph of jobs of a run.

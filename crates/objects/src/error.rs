@@ -50,6 +50,12 @@ pub enum ObjectError {
         /// Length in bytes.
         length: u64,
     },
+    /// The log has to be closed first.
+    #[error("{what} is not closed")]
+    NotClosed {
+        /// Key or attempt.
+        what: String,
+    },
     /// The configuration of the store cannot be used.
     #[error("object store configuration: {0}")]
     BadConfig(String),
@@ -93,7 +99,9 @@ impl ObjectError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::BadKey { .. } | Self::BadRange { .. } | Self::BadConfig(_) => ErrorKind::Invalid,
+            Self::BadKey { .. } | Self::BadRange { .. } | Self::NotClosed { .. } | Self::BadConfig(_) => {
+                ErrorKind::Invalid
+            }
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::Full { .. } => ErrorKind::Full,
             Self::Io { .. } | Self::Remote { .. } => ErrorKind::Unavailable,

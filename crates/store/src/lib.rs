@@ -57,6 +57,9 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<RunRow>, StoreError>;
 
+    /// The largest run number of a workflow (`project`, `name`); 0 if it never ran.
+    async fn last_run_number(&self, project: &str, name: &str) -> Result<u64, StoreError>;
+
     /// Jobs of a run in creation order; with `since`, only those whose change number is larger.
     async fn run_jobs(&self, id: RunId, since: Option<u64>) -> Result<Vec<JobRow>, StoreError>;
 

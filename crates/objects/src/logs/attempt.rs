@@ -2,6 +2,7 @@
 //! Everything here blocks and runs on the blocking pool; a write is published
 //! to readers only after it is durable.
 
+use super::archive::{self, Manifest};
 use super::format::{Encoder, SEGMENT_HEADER, segment_header};
 use super::segment::{self, Place, Tail};
 use super::{LogOptions, Meters};
@@ -105,15 +106,29 @@ impl Attempt {
             return Ok(Arc::clone(file));
         }
         let path = self.dir.join(segment::name(start));
-        let file = match OpenOptions::new().read(true).write(true).open(&path) {
-            Ok(file) => Arc::new(file),
+        let open = || OpenOptions::new().read(true).write(true).open(&path);
+        let file = match open() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(ObjectError::corrupt(self.what(), format!("segment {start} is missing")));
+                let evicted = archive::manifest(&self.dir)?.is_some_and(|m| m.has(start));
+                let Some(objects) = self.options.archive.as_ref().filter(|_| evicted) else {
+                    return Err(ObjectError::corrupt(self.what(), format!("segment {start} is missing")));
+                };
+                archive::restore_segment(objects, self.id, &self.dir, start)?;
+                open()
             }
-            Err(e) => return Err(self.io("opening")(e)),
+            other => other,
         };
+        let file = Arc::new(file.map_err(self.io("opening"))?);
         self.cache_file(start, &file);
         Ok(file)
+    }
+
+    /// Where the segments begin, ascending, evicted ones included.
+    fn starts(&self) -> Result<Vec<u64>, ObjectError> {
+        match archive::manifest(&self.dir)? {
+            Some(manifest) => Ok(manifest.segments.iter().map(|s| s.start).collect()),
+            None => segment::list(&self.dir).map_err(self.io("listing")),
+        }
     }
 
     /// Looks at the disk unless that was done before.
@@ -127,7 +142,10 @@ impl Attempt {
     }
 
     fn recover(&self) -> Result<Tail, ObjectError> {
-        let Some(&start) = segment::list(&self.dir).map_err(self.io("listing"))?.last() else {
+        if let Some(Manifest { end, crc32, .. }) = archive::manifest(&self.dir)? {
+            return Ok(Tail { end, log_crc: crc32, closed: true, ..Tail::default() });
+        }
+        let Some(&start) = self.starts()?.last() else {
             return Ok(Tail::default());
         };
         self.meters.recovered.fetch_add(1, Relaxed);
@@ -149,10 +167,15 @@ impl Attempt {
         }
         if tail.end == start && start > 0 {
             // The segment has no block yet: the checksum so far is at the end of the one before it.
-            let starts = segment::list(&self.dir).map_err(self.io("listing"))?;
-            if let Some(&before) = starts.iter().rev().nth(1) {
+            if let Some(&before) = self.starts()?.iter().rev().nth(1) {
                 let previous = self.open_segment(before)?;
-                tail.log_crc = segment::find_tail(&what, &previous, before)?.log_crc;
+                let previous = segment::find_tail(&what, &previous, before)?;
+                if previous.end != start {
+                    let detail =
+                        format!("segment {before} ends at {}, the next begins at {start}", previous.end);
+                    return Err(ObjectError::corrupt(what, detail));
+                }
+                tail.log_crc = previous.log_crc;
             }
         }
         Ok(tail)
@@ -320,8 +343,9 @@ impl Attempt {
 
     fn remember(&self, place: Place) {
         let mut places = self.places.lock();
-        let near =
-            places.range(..=place.offset).next_back().is_some_and(|(&o, _)| place.offset - o < INDEX_STEP);
+        let near = places.range(..=place.offset).next_back().is_some_and(|(&offset, known)| {
+            known.segment == place.segment && place.offset - offset < INDEX_STEP
+        });
         if !near {
             places.insert(place.offset, place);
         }
@@ -335,8 +359,7 @@ impl Attempt {
         {
             return Ok(place);
         }
-        let starts = segment::list(&self.dir).map_err(self.io("listing"))?;
-        let start = starts.into_iter().rev().find(|&s| s <= offset);
+        let start = self.starts()?.into_iter().rev().find(|&s| s <= offset);
         let place = start.map(Place::start_of).or(known);
         match (place, known) {
             (Some(listed), Some(known)) if known.offset >= listed.offset => Ok(known),

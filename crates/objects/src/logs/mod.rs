@@ -332,7 +332,10 @@ impl LogStore {
 /// The state of the log, from memory or, the first time, from the disk.
 async fn loaded(attempt: &Arc<Attempt>) -> Result<Progress, ObjectError> {
     let progress = *attempt.progress.borrow();
-    if progress.loaded || progress.removed {
+    if progress.removed {
+        return Err(ObjectError::NotFound { what: format!("log {}", attempt.id) });
+    }
+    if progress.loaded {
         return Ok(progress);
     }
     let mut writer = Arc::clone(&attempt.writer).lock_owned().await;

@@ -38,6 +38,9 @@ impl Registry {
         let mut known = self.known.lock();
         known.clock += 1;
         let used = known.clock;
+        if meters.open_files.load(Relaxed) >= i64::try_from(options.open_files).unwrap_or(i64::MAX) {
+            known.close_files();
+        }
         if let Some(entry) = known.entries.get_mut(&id)
             && let Some(attempt) = entry.weak.upgrade()
         {
@@ -47,9 +50,6 @@ impl Registry {
         }
         if known.entries.len() >= options.known_attempts.max(1) {
             known.let_go();
-        }
-        if meters.open_files.load(Relaxed) >= i64::try_from(options.open_files).unwrap_or(i64::MAX) {
-            known.close_files();
         }
         let attempt = Arc::new(create());
         let entry = Entry { weak: Arc::downgrade(&attempt), kept: Some(Arc::clone(&attempt)), used };

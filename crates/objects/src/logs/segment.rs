@@ -78,11 +78,23 @@ pub(super) struct Tail {
     pub(super) closed: bool,
 }
 
-/// Finds the end of the log in its last segment. `previous_crc` is the log's
-/// checksum at the start of the segment, which only a segment without blocks needs.
+impl Tail {
+    /// Moves behind the whole block at `at`.
+    fn advance(&mut self, at: u64, header: &BlockHeader) {
+        self.position = at + header.size();
+        self.end = header.end();
+        self.log_crc = header.log_crc;
+        self.closed = header.kind == BlockKind::Close;
+    }
+}
+
+/// Finds the end of the log in its last segment.
 ///
 /// Appends are serialized and each is flushed before the next begins, so only
 /// the last append can be torn. What fails before that is damage, not a crash.
+/// (Damage inside the very last append looks like a tear and is cut off with a
+/// warning; the sender learns of it by a gap. A close block behind it, or the
+/// next append, makes it visible as damage.)
 pub(super) fn find_tail(what: &str, file: &File, start: u64) -> Result<Tail, ObjectError> {
     let io = |e| ObjectError::io(format!("reading the log of {what}"), e);
     let file_length = file.metadata().map_err(io)?.len();
@@ -106,6 +118,10 @@ pub(super) fn find_tail(what: &str, file: &File, start: u64) -> Result<Tail, Obj
             break;
         }
         if header.first {
+            // What came before was flushed before this append began.
+            if let Some((at, whole)) = last.last() {
+                tail.advance(*at, whole);
+            }
             last.clear();
         }
         last.push((position, header));
@@ -121,10 +137,7 @@ pub(super) fn find_tail(what: &str, file: &File, start: u64) -> Result<Tail, Obj
         if parse_block_body(&header, &body).is_err() {
             break;
         }
-        tail.position = at + header.size();
-        tail.end = header.end();
-        tail.log_crc = header.log_crc;
-        tail.closed = header.kind == BlockKind::Close;
+        tail.advance(at, &header);
     }
     Ok(tail)
 }

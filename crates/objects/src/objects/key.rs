@@ -60,9 +60,9 @@ fn check(key: &str) -> Result<Path, ObjectError> {
             _ => {}
         }
     }
-    // '#' marks the temporary files of the local store.
-    if key.chars().any(|c| c.is_control() || matches!(c, '\\' | '#')) {
-        return Err(bad("it has a control character, a backslash or a '#'"));
+    // '#' marks the temporary files of the local store; '%' would make two spellings of one key.
+    if key.chars().any(|c| c.is_control() || matches!(c, '\\' | '#' | '%')) {
+        return Err(bad("it has a control character, a backslash, a '#' or a '%'"));
     }
     Path::parse(key).map_err(|_| bad("it has a character that needs encoding"))
 }

@@ -130,33 +130,19 @@ impl Objects {
             return Ok(ObjectInfo { key: key.to_owned(), length, digest });
         }
         let upload = self.store.put_multipart(&path).await.map_err(remote)?;
-        let mut upload = WriteMultipart::new_with_chunk_size(upload, PART);
-        let sent: Result<_, ObjectError> = async {
-            for piece in head {
-                upload.wait_for_capacity(PARALLEL_PARTS).await.map_err(remote)?;
-                upload.put(piece);
-            }
-            while let Some(piece) = body.next().await {
-                let piece = piece.map_err(failed)?;
-                sealer.update(&piece);
-                upload.wait_for_capacity(PARALLEL_PARTS).await.map_err(remote)?;
-                upload.put(piece);
-            }
-            let (seal, digest, length) = sealer.finish();
-            upload.put(seal.into());
-            Ok((digest, length))
+        let mut upload = Upload(Some(WriteMultipart::new_with_chunk_size(upload, PART)));
+        for piece in head {
+            upload.send(piece).await.map_err(remote)?;
         }
-        .await;
-        match sent {
-            Ok((digest, length)) => {
-                upload.finish().await.map_err(remote)?;
-                Ok(ObjectInfo { key: key.to_owned(), length, digest })
-            }
-            Err(e) => {
-                let _ = upload.abort().await;
-                Err(e)
-            }
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(failed)?;
+            sealer.update(&piece);
+            upload.send(piece).await.map_err(remote)?;
         }
+        let (seal, digest, length) = sealer.finish();
+        upload.send(seal.into()).await.map_err(remote)?;
+        upload.finish().await.map_err(remote)?;
+        Ok(ObjectInfo { key: key.to_owned(), length, digest })
     }
 
     /// The whole payload, verified. For objects that fit into memory; see
@@ -320,6 +306,39 @@ impl Objects {
         let found = self.store.get_opts(&meta.location, options).await.map_err(remote)?;
         let bytes = found.bytes().await.map_err(remote)?;
         if bytes.len() as u64 == wanted { Ok(bytes) } else { Err(corrupt(key, "it ended early")) }
+    }
+}
+
+/// An upload in parts that takes its parts back unless it is finished, also
+/// when the caller goes away in the middle: parts left behind cost money and
+/// are not listed.
+struct Upload(Option<WriteMultipart>);
+
+impl Upload {
+    async fn send(&mut self, piece: Bytes) -> object_store::Result<()> {
+        if let Some(upload) = &mut self.0 {
+            upload.wait_for_capacity(PARALLEL_PARTS).await?;
+            upload.put(piece);
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self) -> object_store::Result<()> {
+        match self.0.take() {
+            // It takes its parts back itself if it fails.
+            Some(upload) => upload.finish().await.map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let (Some(upload), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move {
+                let _ = upload.abort().await;
+            });
+        }
     }
 }
 

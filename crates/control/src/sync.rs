@@ -1,0 +1,272 @@
+//! The sync exchange and log appends: the waiting, and what is added to the
+//! actor's decision (specifications, contexts, secrets).
+
+use crate::actor::{Command, Decision, PreparedRun, store_problem};
+use crate::runners::check_version;
+use crate::{Control, Principal, stale};
+use bytes::Bytes;
+use fleetfoot_model::api::Appended;
+use fleetfoot_model::ids::{AttemptRef, JobId, RunId, RunnerId};
+use fleetfoot_model::logs::Stream;
+use fleetfoot_model::sync::{Assignment, SyncRequest, SyncResponse};
+use fleetfoot_model::version::VERSION;
+use fleetfoot_model::{Code, Problem};
+use fleetfoot_objects::AppendError;
+use fleetfoot_store::{JobPayload, RunPayload};
+use indexmap::IndexMap;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tracing::warn;
+
+/// Longest wait of a sync.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+/// Runs whose payloads are kept in memory between creation and lease.
+const CACHED_RUNS: usize = 2048;
+
+/// Payloads of recently created runs, so that a lease need not read them back.
+#[derive(Default)]
+pub(crate) struct PayloadCache {
+    runs: Mutex<IndexMap<RunId, Arc<CachedRun>>>,
+}
+
+struct CachedRun {
+    project: String,
+    payload: RunPayload,
+    jobs: Vec<(JobId, JobPayload)>,
+}
+
+impl PayloadCache {
+    /// Keeps what a new run brought; the oldest runs make room.
+    pub(crate) fn remember(&self, run: &PreparedRun) {
+        let jobs = run.new.jobs.iter().filter_map(|(j, p)| Some((j.id, p.clone()?))).collect();
+        let cached =
+            CachedRun { project: run.new.row.project.clone(), payload: run.new.payload.clone(), jobs };
+        let mut runs = self.runs.lock();
+        while runs.len() >= CACHED_RUNS {
+            runs.shift_remove_index(0);
+        }
+        runs.insert(run.new.row.id, Arc::new(cached));
+    }
+
+    fn get(&self, run: RunId) -> Option<Arc<CachedRun>> {
+        self.runs.lock().get(&run).cloned()
+    }
+}
+
+impl Control {
+    /// The one exchange between runner and server; waits up to `wait_ms` while there is nothing to say.
+    /// When the returned future is dropped while it waits, the runner counts as disconnected.
+    ///
+    /// # Errors
+    /// `not_found` for another runner's token, `version_skew`, the store's problems.
+    pub async fn sync(
+        &self,
+        who: &Principal,
+        id: RunnerId,
+        request: SyncRequest,
+    ) -> Result<SyncResponse, Problem> {
+        who.require_runner(id)?;
+        check_version(&request.version)?;
+        let begun = self.inner.clock.steady();
+        let wait = Duration::from_millis(request.wait_ms).min(MAX_WAIT);
+        let guard = DisconnectGuard { control: self, runner: id, sequence: request.sequence, armed: true };
+        let (reply, mut answer) = oneshot::channel();
+        self.send(Command::Sync { runner: id, request: Box::new(request), reply }).await?;
+        let decision = tokio::select! {
+            decision = &mut answer => decision.map_err(|_| crate::stopping())??,
+            () = tokio::time::sleep(wait) => Decision::default(),
+        };
+        guard.disarm();
+        let woken = self.inner.clock.steady();
+        let response = self.respond(id, decision).await?;
+        let processing =
+            self.inner.clock.steady().since(woken).min(woken.since(begun) + Duration::from_secs(1));
+        self.inner.metrics.sync_done(processing);
+        Ok(response)
+    }
+
+    async fn respond(&self, runner: RunnerId, decision: Decision) -> Result<SyncResponse, Problem> {
+        let mut response = SyncResponse {
+            version: VERSION.to_owned(),
+            cancel: decision.cancel,
+            acknowledged: decision.acknowledged,
+            drain: decision.drain,
+            shut_down: decision.shut_down,
+            lease_ms: u64::try_from(self.inner.options.lease.as_millis()).unwrap_or(u64::MAX),
+            ..SyncResponse::default()
+        };
+        for attempt in decision.unknown {
+            if self.is_over(attempt, runner).await? {
+                response.acknowledged.push(attempt);
+            } else {
+                self.refuse(attempt, runner).await;
+                response.fenced.push(attempt);
+            }
+        }
+        for (attempt, run) in decision.assign {
+            match self.assignment(attempt, run).await {
+                Ok(assignment) => response.assignments.push(assignment),
+                // It is offered again with the next sync; a lease that can never be delivered expires.
+                Err(e) => warn!(%attempt, error = %e, "cannot put an assignment together"),
+            }
+        }
+        Ok(response)
+    }
+
+    /// Whether this attempt was this runner's and its result is durable: a repeated report.
+    async fn is_over(&self, attempt: AttemptRef, runner: RunnerId) -> Result<bool, Problem> {
+        let rows = self.inner.store.attempts(attempt.job).await.map_err(|e| store_problem(&e))?;
+        Ok(rows.iter().any(|a| a.id == attempt && a.runner == runner && a.result.is_some()))
+    }
+
+    /// Leaves a trace of a stale write; a failure to do so must not fail the refusal.
+    async fn refuse(&self, attempt: AttemptRef, runner: RunnerId) {
+        self.inner.metrics.stale_write();
+        let who = format!("runner:{runner}");
+        let audit = fleetfoot_store::Op::Audit {
+            at: self.inner.clock.wall(),
+            actor: who,
+            action: "attempt.stale_write".to_owned(),
+            subject: format!("job:{}", attempt.job),
+            detail: serde_json::json!({ "attempt": attempt.attempt, "epoch": attempt.epoch }),
+        };
+        if let Err(e) = self.apply(vec![audit]).await {
+            warn!(%attempt, error = %e, "cannot audit a stale write");
+        }
+    }
+
+    /// Everything that a runner needs for an attempt.
+    pub(crate) async fn assignment(&self, attempt: AttemptRef, run: RunId) -> Result<Assignment, Problem> {
+        let fail = |e| store_problem(&e);
+        let gone = || Problem::new(Code::NotFound, format!("job {} is gone", attempt.job));
+        let cached = self.inner.payloads.get(run);
+        let job = cached.as_ref().and_then(|c| c.jobs.iter().find(|(id, _)| *id == attempt.job));
+        let job = match job {
+            Some((_, payload)) => payload.clone(),
+            None => self.inner.store.job_payload(attempt.job).await.map_err(fail)?.ok_or_else(gone)?,
+        };
+        let (project, payload) = match &cached {
+            Some(c) => (c.project.clone(), c.payload.clone()),
+            None => {
+                let row = self.inner.store.run(run).await.map_err(fail)?.ok_or_else(gone)?;
+                (row.project, self.inner.store.run_payload(run).await.map_err(fail)?.ok_or_else(gone)?)
+            }
+        };
+        let secrets = self
+            .inner
+            .vault
+            .open_secrets(run, &payload.sealed_secrets)
+            .map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
+        let mut contexts = payload.contexts;
+        contexts.insert("needs".to_owned(), job.needs.unwrap_or_else(|| serde_json::json!({})));
+        Ok(Assignment {
+            attempt,
+            run,
+            project,
+            spec: job.spec,
+            contexts,
+            env: payload.params.env,
+            secrets,
+            job_token: self.inner.vault.job_token(attempt),
+            repository: payload.params.repository,
+            server_url: self.inner.options.server_url.clone(),
+        })
+    }
+
+    /// Appends log frames.
+    ///
+    /// # Errors
+    /// `stale_attempt`, `offset_gap`, `bad_request`, `disk_full`.
+    pub async fn append_log(
+        &self,
+        who: &Principal,
+        id: RunnerId,
+        attempt: AttemptRef,
+        offset: u64,
+        body: Bytes,
+    ) -> Result<Appended, Problem> {
+        self.require_lease(who, id, attempt).await?;
+        let bytes = body.len() as u64;
+        let end = self.inner.logs.append(attempt, offset, body).await.map_err(append_problem)?;
+        self.inner.metrics.log_appended(bytes);
+        Ok(Appended { offset: end })
+    }
+
+    /// Appends plain text, for plain HTTP clients; without an offset, at the end.
+    ///
+    /// # Errors
+    /// As [`Control::append_log`].
+    #[expect(clippy::too_many_arguments, reason = "the parts of one HTTP request")]
+    pub async fn append_text(
+        &self,
+        who: &Principal,
+        id: RunnerId,
+        attempt: AttemptRef,
+        offset: Option<u64>,
+        stream: Stream,
+        step: u16,
+        body: Bytes,
+    ) -> Result<Appended, Problem> {
+        self.require_lease(who, id, attempt).await?;
+        let bytes = body.len() as u64;
+        let time = self.inner.clock.wall();
+        let end = self
+            .inner
+            .logs
+            .append_text(attempt, offset, stream, step, time, &body)
+            .await
+            .map_err(append_problem)?;
+        self.inner.metrics.log_appended(bytes);
+        Ok(Appended { offset: end })
+    }
+
+    async fn require_lease(&self, who: &Principal, id: RunnerId, attempt: AttemptRef) -> Result<(), Problem> {
+        who.require_runner(id)?;
+        if self.holds(attempt, Some(id)).await? {
+            return Ok(());
+        }
+        self.refuse(attempt, id).await;
+        Err(stale(attempt))
+    }
+}
+
+fn append_problem(e: AppendError) -> Problem {
+    match e {
+        AppendError::Gap { expected } => Problem {
+            expected_offset: Some(expected),
+            ..Problem::new(Code::OffsetGap, format!("the log ends at {expected}"))
+                .with_hint("go on from there")
+        },
+        AppendError::Closed { .. } => Problem::new(Code::Conflict, e.to_string()),
+        AppendError::BadFrame { .. } => Problem::new(Code::BadRequest, e.to_string()),
+        AppendError::TooLong { .. } => Problem::new(Code::TooLarge, e.to_string()),
+        AppendError::Full { .. } => Problem::new(Code::DiskFull, "the disk of the server is full"),
+        _ => Problem::new(Code::Internal, e.to_string()),
+    }
+}
+
+/// Tells the actor when a waiting sync is dropped: the connection broke.
+struct DisconnectGuard<'a> {
+    control: &'a Control,
+    runner: RunnerId,
+    sequence: u64,
+    armed: bool,
+}
+
+impl DisconnectGuard<'_> {
+    fn disarm(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for DisconnectGuard<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            let command = Command::Disconnected { runner: self.runner, sequence: self.sequence };
+            // A full queue only delays the discovery until the lease expires.
+            let _ = self.control.inner.commands.try_send(command);
+        }
+    }
+}
