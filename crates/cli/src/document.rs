@@ -6,6 +6,8 @@ use crate::git::{self, Checkout};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+/// Where GitHub looks for workflows.
+const WORKFLOWS: &str = ".github/workflows";
 /// The server's own limit is lower; this one only keeps a mistake (a disk image) out of memory.
 const LARGEST: u64 = 64 << 20;
 
@@ -56,6 +58,36 @@ pub(crate) fn read(path: &Path) -> Result<DocumentFile> {
         )));
     }
     Ok(DocumentFile { bytes, name, checkout })
+}
+
+/// The files of a directory of workflows, in order of their names.
+pub(crate) fn in_directory(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(dir)
+        .map_err(|e| CliError::usage(format!("{} cannot be read", dir.display())).because(&e))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.is_file() && path.extension().is_some_and(|e| e == "yml" || e == "yaml"))
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(CliError::usage(format!("{} contains no .yml or .yaml files", dir.display())));
+    }
+    Ok(files)
+}
+
+/// The files of `.github/workflows` of the checkout around the current directory.
+pub(crate) fn workflows_here() -> Result<Vec<PathBuf>> {
+    let plain = Path::new(WORKFLOWS);
+    if plain.is_dir() {
+        return in_directory(plain);
+    }
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    match here.ancestors().map(|d| d.join(WORKFLOWS)).find(|d| d.is_dir()) {
+        Some(dir) => in_directory(&dir),
+        None => Err(CliError::usage(format!("there is no {WORKFLOWS} here or above"))
+            .hint("name a workflow or job file")
+            .next("fleetfoot run -W FILE")),
+    }
 }
 
 impl DocumentFile {
