@@ -40,34 +40,7 @@ impl Client {
     /// Of kind `Configuration`: a bad address, token, proxy or CA file.
     pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
         let base = parse_url(&config.url)?;
-        let mut builder = reqwest::Client::builder()
-            .user_agent(&config.user_agent)
-            .connect_timeout(config.timeout.min(Duration::from_secs(10)))
-            .redirect(reqwest::redirect::Policy::none())
-            // Shorter than what servers and middle boxes keep idle connections for.
-            .pool_idle_timeout(Duration::from_secs(50))
-            .tcp_keepalive(Duration::from_secs(30));
-        let mut proxy_is_tls = false;
-        if let Some(address) = config.proxy.as_deref().filter(|p| !p.is_empty()) {
-            proxy_is_tls = address.starts_with("https:");
-            let proxy = reqwest::Proxy::all(address).map_err(|e| {
-                ClientError::configuration("the proxy address cannot be used").with_source(e.without_url())
-            })?;
-            builder = builder.proxy(proxy);
-        } else if is_loopback(&base) {
-            builder = builder.no_proxy();
-        }
-        let own = match &config.ca {
-            Some(path) => read_authorities(path)?,
-            None => Vec::new(),
-        };
-        // Loading the system's authorities takes memory and milliseconds: only where a handshake can happen.
-        let may_need_tls =
-            base.scheme() == "https" || proxy_is_tls || !(is_loopback(&base) || config.proxy.is_some());
-        builder = if may_need_tls { builder.tls_certs_merge(own) } else { builder.tls_certs_only(own) };
-        let http = builder.build().map_err(|e| {
-            ClientError::configuration("the HTTP client cannot be made").with_source(e.without_url())
-        })?;
+        let http = connect(&config, &base)?;
         let authorization = config.token.as_ref().map(bearer).transpose()?;
         let server = base.as_str().trim_end_matches('/').into();
         Ok(Self { http, base: Arc::new(base), server, authorization, timeout: config.timeout })
@@ -194,6 +167,38 @@ impl Client {
             None => ClientError::protocol(format!("{} answered {status}: {text}", self.server)),
         }
     }
+}
+
+/// The connection for one address with its proxy and authorities.
+pub(crate) fn connect(config: &ClientConfig, base: &Url) -> Result<reqwest::Client, ClientError> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(&config.user_agent)
+        .connect_timeout(config.timeout.min(Duration::from_secs(10)))
+        .redirect(reqwest::redirect::Policy::none())
+        // Shorter than what servers and middle boxes keep idle connections for.
+        .pool_idle_timeout(Duration::from_secs(50))
+        .tcp_keepalive(Duration::from_secs(30));
+    let mut proxy_is_tls = false;
+    if let Some(address) = config.proxy.as_deref().filter(|p| !p.is_empty()) {
+        proxy_is_tls = address.starts_with("https:");
+        let proxy = reqwest::Proxy::all(address).map_err(|e| {
+            ClientError::configuration("the proxy address cannot be used").with_source(e.without_url())
+        })?;
+        builder = builder.proxy(proxy);
+    } else if is_loopback(base) {
+        builder = builder.no_proxy();
+    }
+    let own = match &config.ca {
+        Some(path) => read_authorities(path)?,
+        None => Vec::new(),
+    };
+    // Loading the system's authorities takes memory and milliseconds: only where a handshake can happen.
+    let may_need_tls =
+        base.scheme() == "https" || proxy_is_tls || !(is_loopback(base) || config.proxy.is_some());
+    builder = if may_need_tls { builder.tls_certs_merge(own) } else { builder.tls_certs_only(own) };
+    builder.build().map_err(|e| {
+        ClientError::configuration("the HTTP client cannot be made").with_source(e.without_url())
+    })
 }
 
 fn code_of_status(status: u16) -> Option<Code> {

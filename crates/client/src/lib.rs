@@ -8,6 +8,7 @@ mod api;
 mod config;
 mod error;
 mod follow;
+mod hook;
 mod http;
 mod sse;
 
@@ -15,5 +16,6 @@ pub use api::{AuditQuery, LogPiece, RunQuery};
 pub use config::{ClientConfig, DEFAULT_URL, Secret};
 pub use error::{ClientError, ErrorKind, Unreachable};
 pub use follow::{LogChunk, LogFollow, RunFollow};
+pub use hook::Hook;
 pub use http::Client;
 pub use sse::{SseError, SseEvent, SseParser};
