@@ -1,1 +1,32 @@
-//! placeholder
+//! Runs one attempt of a job: steps in order inside a boundary, the files and
+//! output lines through which steps speak to the runner, masking, timeouts,
+//! cancellation, and a workspace of which nothing remains.
+//!
+//! It knows a boundary only through [`fleetfoot_driver`] and the outside only
+//! through [`Sink`]. It must never talk to a server, and never print a secret.
+
+mod attempt;
+mod checkout;
+mod clock;
+pub mod command;
+pub mod config;
+mod engine;
+mod environment;
+pub mod envfile;
+mod hash_files;
+mod interpret;
+pub mod mask;
+mod outcome;
+mod output;
+mod process;
+mod scan;
+mod scope;
+mod shell;
+mod sink;
+mod step;
+mod step_files;
+mod workspace;
+
+pub use config::{EngineConfig, KillLadder};
+pub use engine::Engine;
+pub use sink::Sink;

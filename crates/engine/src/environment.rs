@@ -1,0 +1,175 @@
+//! Contexts and variables that every step of a job sees. Values come from the
+//! assignment and the configuration; nothing is taken from the environment of
+//! the runner beyond what the configuration lists.
+
+use crate::config::EngineConfig;
+use crate::workspace::Workspace;
+use fleetfoot_driver::Cell;
+use fleetfoot_expr::{Object, Value};
+use fleetfoot_model::sync::Assignment;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Keys of the `github` context that become `GITHUB_*` variables.
+const GITHUB_VARIABLES: &[&str] = &[
+    "actor", "actor_id", "api_url", "base_ref", "event_name", "event_path", "graphql_url", "head_ref", "job",
+    "ref", "ref_name", "ref_protected", "ref_type", "repository", "repository_id", "repository_owner",
+    "repository_owner_id", "retention_days", "run_attempt", "run_id", "run_number", "server_url", "sha",
+    "triggering_actor", "workflow", "workflow_ref", "workflow_sha", "workspace",
+];
+
+/// `RUNNER_OS`.
+const OS: &str = if cfg!(target_os = "macos") {
+    "macOS"
+} else if cfg!(windows) {
+    "Windows"
+} else {
+    "Linux"
+};
+
+/// `RUNNER_ARCH`.
+const ARCH: &str = if cfg!(target_arch = "aarch64") {
+    "ARM64"
+} else if cfg!(target_arch = "arm") {
+    "ARM"
+} else if cfg!(target_arch = "x86") {
+    "X86"
+} else {
+    "X64"
+};
+
+/// What is the same for all steps.
+pub(crate) struct Environment {
+    /// Contexts for expressions.
+    pub(crate) contexts: HashMap<String, Value>,
+    /// The weakest variables: passed on, and defaults that a job may replace.
+    pub(crate) base: Vec<(String, String)>,
+    /// Variables that a job cannot replace.
+    pub(crate) fixed: Vec<(String, String)>,
+    /// Content of the file at `GITHUB_EVENT_PATH`.
+    pub(crate) event: String,
+}
+
+impl Environment {
+    /// Builds everything from the assignment.
+    pub(crate) fn new(
+        config: &EngineConfig,
+        assignment: &Assignment,
+        workspace: &Workspace,
+        cell: &dyn Cell,
+    ) -> Self {
+        let inside = |path: &Path| cell.inside(path).to_string_lossy().into_owned();
+        let spec = &assignment.spec;
+        let mut contexts: HashMap<String, Value> = HashMap::new();
+        for (name, value) in assignment.contexts.iter().chain(&spec.contexts) {
+            // `fleetfoot` is for the engine, not for expressions.
+            if name != "fleetfoot" {
+                contexts.insert(name.to_ascii_lowercase(), Value::from_json(value));
+            }
+        }
+        for name in ["inputs", "vars", "needs"] {
+            contexts.entry(name.into()).or_insert_with(|| Object::new().into());
+        }
+        for name in ["matrix", "strategy"] {
+            contexts.entry(name.into()).or_insert(Value::Null);
+        }
+        let event = github_event(assignment);
+        let github = github(&contexts, assignment, &inside(&workspace.workspace), &inside(&event_path(workspace)));
+        let mut fixed = github_variables(&github);
+        contexts.insert("github".into(), github.into());
+
+        let runner = [
+            ("name", config.runner_name.clone()),
+            ("os", OS.to_owned()),
+            ("arch", ARCH.to_owned()),
+            ("temp", inside(&workspace.temp)),
+            ("tool_cache", inside(&config.tool_cache)),
+            ("environment", "self-hosted".to_owned()),
+            ("workspace", inside(&workspace.root)),
+            ("debug", if config.debug { "1".into() } else { String::new() }),
+        ];
+        for (name, value) in &runner {
+            if !value.is_empty() {
+                fixed.push((format!("RUNNER_{}", name.to_ascii_uppercase()), value.clone()));
+            }
+        }
+        fixed.push(("GITHUB_ACTIONS".into(), "true".into()));
+        fixed.push(("FLEETFOOT".into(), "true".into()));
+        let runner: Object = runner.iter().map(|(k, v)| (*k, Value::from(v.as_str()))).collect();
+        contexts.insert("runner".into(), runner.into());
+
+        let mut secrets: Object = [("GITHUB_TOKEN", Value::from(assignment.job_token.as_str()))].into_iter().collect();
+        secrets.extend(assignment.secrets.iter().map(|(k, v)| (k.as_str(), Value::from(v.as_str()))));
+        contexts.insert("secrets".into(), secrets.into());
+
+        let mut base = config.passed_env.clone();
+        base.push(("CI".into(), "true".into()));
+        Self { contexts, base, fixed, event }
+    }
+}
+
+/// Where the event payload lies.
+pub(crate) fn event_path(workspace: &Workspace) -> std::path::PathBuf {
+    workspace.files.join("event.json")
+}
+
+fn github_event(assignment: &Assignment) -> String {
+    let event = assignment.contexts.get("github").and_then(|g| g.get("event")).filter(|e| !e.is_null());
+    event.map_or_else(|| "{}".to_owned(), ToString::to_string)
+}
+
+fn github(
+    contexts: &HashMap<String, Value>,
+    assignment: &Assignment,
+    workspace: &str,
+    event_path: &str,
+) -> Object {
+    let mut github = match contexts.get("github") {
+        Some(Value::Object(given)) => (**given).clone(),
+        _ => Object::new(),
+    };
+    let token = assignment.secrets.get("GITHUB_TOKEN").unwrap_or(&assignment.job_token);
+    github.insert("token", token.as_str());
+    github.insert("workspace", workspace);
+    github.insert("event_path", event_path);
+    github.insert("job", assignment.spec.key.as_str());
+    if !github.contains_key("server_url") {
+        github.insert("server_url", assignment.server_url.as_str());
+    }
+    if !github.contains_key("run_id") {
+        github.insert("run_id", assignment.run.to_string().as_str());
+    }
+    github
+}
+
+fn github_variables(github: &Object) -> Vec<(String, String)> {
+    GITHUB_VARIABLES
+        .iter()
+        .filter_map(|key| {
+            let value = github.get(key).filter(|v| v.is_primitive())?.to_display_string();
+            Some((format!("GITHUB_{}", key.to_ascii_uppercase()), value))
+        })
+        .collect()
+}
+
+/// Whether a step may set this variable through `GITHUB_ENV`.
+pub(crate) fn may_set(name: &str) -> Settable {
+    let upper = name.to_ascii_uppercase();
+    if upper == "NODE_OPTIONS" {
+        Settable::Forbidden
+    } else if upper.starts_with("GITHUB_") && upper != "GITHUB_TOKEN" || upper.starts_with("RUNNER_") {
+        Settable::Ignored
+    } else {
+        Settable::Yes
+    }
+}
+
+/// Answer of [`may_set`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settable {
+    Yes,
+    /// The value is dropped.
+    Ignored,
+    /// The step fails.
+    Forbidden,
+}

@@ -1,0 +1,114 @@
+//! The files of one step through which it speaks to the runner, fresh for
+//! every step and read once when it has ended.
+
+use crate::envfile::{self, EnvFileError};
+use crate::workspace::Workspace;
+use fleetfoot_driver::Cell;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+/// Largest step summary, bytes.
+const MAX_SUMMARY: u64 = 1 << 20;
+
+/// Variable, stem of the file name.
+const FILES: [(&str, &str); 5] = [
+    ("GITHUB_ENV", "set_env"),
+    ("GITHUB_OUTPUT", "set_output"),
+    ("GITHUB_PATH", "add_path"),
+    ("GITHUB_STATE", "save_state"),
+    ("GITHUB_STEP_SUMMARY", "step_summary"),
+];
+
+/// The files of one step.
+#[derive(Debug)]
+pub(crate) struct StepFiles {
+    paths: [PathBuf; 5],
+}
+
+/// What a step wrote.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) outputs: Vec<(String, String)>,
+    pub(crate) paths: Vec<String>,
+    pub(crate) summary: Option<String>,
+    /// The first file that could not be used makes the step fail.
+    pub(crate) error: Option<String>,
+    /// Worth a warning, nothing more.
+    pub(crate) warning: Option<String>,
+}
+
+impl StepFiles {
+    /// Makes the files, empty: tools look whether they exist before they write.
+    pub(crate) fn create(workspace: &Workspace, index: u16) -> io::Result<Self> {
+        let files = Self { paths: FILES.map(|(_, stem)| workspace.files.join(format!("{stem}_{index}"))) };
+        for path in &files.paths {
+            fs::File::create(path)?;
+        }
+        Ok(files)
+    }
+
+    /// The variables that name the files.
+    pub(crate) fn variables(&self, cell: &dyn Cell) -> impl Iterator<Item = (String, String)> {
+        FILES
+            .iter()
+            .zip(&self.paths)
+            .map(|((name, _), path)| ((*name).to_owned(), cell.inside(path).to_string_lossy().into_owned()))
+    }
+
+    /// Reads what the step wrote; empty files cost one look each.
+    pub(crate) fn read(&self) -> Written {
+        let mut written = Written::default();
+        let [env, output, path, state, summary] = &self.paths;
+        let pairs = |file: &PathBuf, name: &str, error: &mut Option<String>| {
+            match content(file, envfile::MAX_FILE).and_then(|b| Ok(envfile::parse_pairs(&b)?)) {
+                Ok(pairs) => pairs,
+                Err(e) => {
+                    error.get_or_insert_with(|| format!("cannot use the file ${name}: {e}"));
+                    Vec::new()
+                }
+            }
+        };
+        written.env = pairs(env, "GITHUB_ENV", &mut written.error);
+        written.outputs = pairs(output, "GITHUB_OUTPUT", &mut written.error);
+        pairs(state, "GITHUB_STATE", &mut written.error);
+        match content(path, envfile::MAX_FILE).and_then(|b| Ok(envfile::parse_paths(&b)?)) {
+            Ok(paths) => written.paths = paths,
+            Err(e) => {
+                written.error.get_or_insert_with(|| format!("cannot use the file $GITHUB_PATH: {e}"));
+            }
+        }
+        match content(summary, MAX_SUMMARY) {
+            Ok(bytes) if bytes.is_empty() => {}
+            Ok(bytes) => written.summary = Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(e) => written.warning = Some(format!("the step summary is left out: {e}")),
+        }
+        written
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    Format(#[from] EnvFileError),
+    #[error("it has {size} bytes, {limit} are allowed")]
+    TooLarge { size: u64, limit: u64 },
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// The content of a file; a missing one is empty.
+fn content(path: &PathBuf, limit: u64) -> Result<Vec<u8>, ReadError> {
+    // Whatever the step put in its place (a pipe, a device) is not opened.
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_file() && meta.len() == 0 => Ok(Vec::new()),
+        Ok(meta) if meta.is_file() && meta.len() > limit => {
+            Err(ReadError::TooLarge { size: meta.len(), limit })
+        }
+        Ok(meta) if meta.is_file() => Ok(fs::read(path)?),
+        Ok(_) => Err(io::Error::other("it is not a regular file any more").into()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(e.into()),
+    }
+}
