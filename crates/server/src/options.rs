@@ -17,7 +17,8 @@ pub struct ServerOptions {
     pub drain: Duration,
     /// How long a request may take, apart from streams, batches and syncs.
     pub request_timeout: Duration,
-    /// How long a client may take to send the head of its (next) request.
+    /// How long a client may take to send the head of its (next) request: also
+    /// the life of an idle connection, so longer than clients keep theirs.
     pub header_timeout: Duration,
     /// Connections at the same time; more wait to be accepted.
     pub max_connections: usize,
@@ -39,7 +40,7 @@ impl Default for ServerOptions {
             open_metrics: None,
             drain: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
-            header_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(65),
             max_connections: 20_000,
             max_requests: 512,
             max_streams: 1_000,

@@ -221,7 +221,12 @@ impl Start {
                 return Ok(None);
             }
         }
-        Ok(log().await?)
+        // The watcher also ends when the control plane does: that is no end of the job.
+        match log().await? {
+            Some(found) => Ok(Some(found)),
+            None if control.job(&self.who, self.job).await?.status == Status::Completed => Ok(None),
+            None => Err(Failure::shutting_down()),
+        }
     }
 }
 
@@ -263,8 +268,6 @@ fn follow(start: Start, encode: fn(Piece<'_>) -> Answer<Bytes>) -> impl Stream<I
             Following::Reading(follower, attempt) => (follower, attempt),
             Following::Waiting(start) => match start.log().await {
                 Ok(Some(log)) => (start.app.control.logs().follow(log, start.offset), log.attempt),
-                // The run's watcher also ends when the control plane does.
-                Ok(None) if start.app.closing.is_cancelled() => return None,
                 Ok(None) => {
                     let end = Piece::End { attempt: None, offset: start.offset };
                     return Some((encode(end), Following::Over));

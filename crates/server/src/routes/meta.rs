@@ -59,7 +59,7 @@ pub(super) async fn metrics(State(app): State<App>, request: Request) -> Answer<
         let (mut parts, _) = request.into_parts();
         Reader::from_request_parts(&mut parts, &app).await?;
     }
-    let text = app.metrics.render_behind(app.control.render_metrics());
+    let text = app.metrics.render_behind(app.control.render_metrics().await?);
     Ok(([(header::CONTENT_TYPE, counters::MEDIA_TYPE)], text).into_response())
 }
 

@@ -221,40 +221,44 @@ pub(super) async fn events(
     let since = streams::last_event_id(&headers)?;
     let place = app.admit_stream()?;
     let watcher = app.control.watch_run(&who, id.0, since).await?;
-    Ok(streams::events(&app, place, run_events(watcher, app.clone())))
+    Ok(streams::events(&app, place, run_events(watcher)))
 }
 
 /// The changes of a run as events.
-fn run_events(watcher: RunWatcher, app: App) -> impl Stream<Item = Answer<Bytes>> + Send + 'static {
+fn run_events(watcher: RunWatcher) -> impl Stream<Item = Answer<Bytes>> + Send + 'static {
     struct Following {
         watcher: RunWatcher,
-        conclusion: Option<Conclusion>,
+        last: Option<(Status, Option<Conclusion>)>,
         over: bool,
     }
-    let start = Following { watcher, conclusion: None, over: false };
-    stream::unfold(start, move |mut following| {
-        let closing = app.closing.clone();
-        async move {
-            if following.over {
-                return None;
+    let start = Following { watcher, last: None, over: false };
+    stream::unfold(start, async |mut following| {
+        if following.over {
+            return None;
+        }
+        let event = match following.watcher.next().await {
+            Ok(Some(run)) => {
+                following.last = Some((run.status, run.conclusion));
+                sse::json_event("run", Some(newest_change(&run)), &run).map_err(streams::unwritable)
             }
-            let event = match following.watcher.next().await {
-                Ok(Some(run)) => {
-                    following.conclusion = run.conclusion;
-                    sse::json_event("run", Some(run.change), &run).map_err(streams::unwritable)
-                }
-                // The watcher also ends when the control plane does: that is no end of the run.
-                Ok(None) if closing.is_cancelled() => return None,
-                Ok(None) => {
+            Ok(None) => match following.last {
+                Some((Status::Completed, conclusion)) => {
                     following.over = true;
-                    sse::json_event("end", None, &json!({ "conclusion": following.conclusion }))
+                    sse::json_event("end", None, &json!({ "conclusion": conclusion }))
                         .map_err(streams::unwritable)
                 }
-                Err(problem) => Err(problem.into()),
-            };
-            Some((event, following))
-        }
+                // The watcher also ends when the control plane does: that is no end of the run.
+                _ => return None,
+            },
+            Err(problem) => Err(problem.into()),
+        };
+        Some((event, following))
     })
+}
+
+/// The number behind which a follower has seen all of this.
+fn newest_change(run: &RunView) -> u64 {
+    run.jobs.iter().flatten().map(|j| j.change).fold(run.change, u64::max)
 }
 
 #[cfg(test)]
