@@ -7,10 +7,29 @@
 //! prints nothing: words for people go through a callback.
 
 mod backoff;
+pub mod capabilities;
 pub mod clock;
+pub mod config;
 pub mod daemon;
 pub mod executor;
+mod files;
+pub mod identity;
 pub mod journal;
 mod log;
 pub mod notice;
+pub mod signals;
+pub mod system;
 pub mod transport;
+mod up;
+mod validate;
+mod webhook;
+
+pub use config::{PartialConfig, RunnerConfig};
+pub use daemon::{Ending, Stage};
+pub use identity::Identity;
+pub use notice::{Notice, NoticeFn};
+pub use up::{UpError, WorkDirLock, http_transport, lock_work_dir, up};
+pub use validate::{Check, CheckStatus, validate};
+
+/// A systemd unit for a runner that was registered with the configuration file that it names.
+pub const SYSTEMD_UNIT: &str = include_str!("../../../docs/systemd/fleetfoot-runner.service");

@@ -1,0 +1,154 @@
+//! Every field of the configuration, declared once: its name in a file, its
+//! environment variable, what it means. Help, the commented file and the
+//! environment layer are made from this table.
+
+use super::PartialConfig;
+use fleetfoot_client::Secret;
+use std::str::FromStr;
+
+/// One field.
+#[derive(Clone, Copy)]
+pub struct Field {
+    /// Name in a file.
+    pub key: &'static str,
+    /// Environment variable.
+    pub env: &'static str,
+    /// What it means, one or two sentences.
+    pub doc: &'static str,
+    /// A value as it stands in a TOML file, to show how one looks.
+    pub example: &'static str,
+    /// Sets it from the text of a variable. The error never repeats the text of a secret.
+    pub set: fn(&mut PartialConfig, &str) -> Result<(), String>,
+}
+
+impl std::fmt::Debug for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Field").field("key", &self.key).field("env", &self.env).finish_non_exhaustive()
+    }
+}
+
+fn parsed<T: FromStr>(text: &str, what: &str) -> Result<Option<T>, String> {
+    text.trim().parse().map(Some).map_err(|_| format!("'{}' is not {what}", text.trim()))
+}
+
+/// Values separated by commas.
+fn list(text: &str) -> Option<Vec<String>> {
+    Some(text.split(',').map(str::trim).filter(|p| !p.is_empty()).map(str::to_owned).collect())
+}
+
+fn boolean(text: &str) -> Result<Option<bool>, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(Some(true)),
+        "0" | "false" | "no" | "off" => Ok(Some(false)),
+        other => Err(format!("'{other}' is not true or false")),
+    }
+}
+
+macro_rules! fields {
+    ($($key:ident, $env:literal, $example:literal, $doc:literal, |$text:ident| $value:expr;)+) => {
+        /// All of them, in the order in which a file shows them.
+        pub const FIELDS: &[Field] = &[$(Field {
+            key: stringify!($key),
+            env: concat!("FLEETFOOT_RUNNER_", $env),
+            doc: $doc,
+            example: $example,
+            set: |config, $text| {
+                config.$key = $value;
+                Ok(())
+            },
+        }),+];
+    };
+}
+
+fields! {
+    server, "SERVER", "\"https://fleetfoot.example.com\"",
+        "Address of the server.",
+        |text| Some(text.trim().to_owned());
+    token, "TOKEN", "\"ffreg_...\"",
+        "Registration token, used once to become a runner. Better given by environment or on standard input than in a file.",
+        |text| Some(Secret::new(text));
+    token_file, "TOKEN_FILE", "\"/var/lib/fleetfoot-runner/runner-token.json\"",
+        "Where the runner keeps its own token (mode 0600). Default: runner-token.json in work_dir.",
+        |text| Some(text.into());
+    name, "NAME", "\"build-1\"",
+        "Name of the runner, unique at the server. Default: the host name.",
+        |text| Some(text.trim().to_owned());
+    description, "DESCRIPTION", "\"the large machine in the cellar\"",
+        "Description for people.",
+        |text| Some(text.to_owned());
+    labels, "LABELS", "[\"linux\", \"x64\"]",
+        "Labels that jobs may ask for (in the environment: separated by commas).",
+        |text| list(text);
+    queues, "QUEUES", "[\"default\"]",
+        "Queues that it serves. Default: the queue `default`.",
+        |text| list(text);
+    slots, "SLOTS", "2",
+        "Jobs at once. Default: the number of CPUs.",
+        |text| parsed(text, "a number of slots")?;
+    one_off, "ONE_OFF", "false",
+        "Take one job, then unregister and end.",
+        |text| boolean(text)?;
+    webhook, "WEBHOOK", "\"https://autoscaler.example.com/notify\"",
+        "Gets a POST when the runner or a job starts or finishes.",
+        |text| Some(Secret::new(text));
+    work_dir, "WORK_DIR", "\"/var/lib/fleetfoot-runner\"",
+        "Everything that the runner writes is below this directory; one runner for each.",
+        |text| Some(text.into());
+    job_started_hook, "JOB_STARTED_HOOK", "\"/usr/local/bin/before-job\"",
+        "Script that runs before the first step of every job.",
+        |text| Some(text.into());
+    job_completed_hook, "JOB_COMPLETED_HOOK", "\"/usr/local/bin/after-job\"",
+        "Script that runs after the last step of every job, whatever happened.",
+        |text| Some(text.into());
+    proxy, "PROXY", "\"http://proxy.example.com:3128\"",
+        "Proxy on the way to the server. Default: HTTPS_PROXY, HTTP_PROXY and NO_PROXY.",
+        |text| Some(text.trim().to_owned());
+    ca_file, "CA_FILE", "\"/etc/ssl/private-ca.pem\"",
+        "PEM file with authorities to trust on top of those of the system.",
+        |text| Some(text.into());
+    pass_env, "PASS_ENV", "[\"JAVA_HOME\"]",
+        "Variables of the runner's environment that jobs may see, on top of the usual few. Nothing else is inherited.",
+        |text| list(text);
+    max_cpus, "MAX_CPUS", "4.0",
+        "The most CPUs that a job gets, whatever it asks for.",
+        |text| parsed(text, "a number of CPUs")?;
+    max_memory, "MAX_MEMORY", "\"8G\"",
+        "The most memory that a job gets.",
+        |text| Some(text.parse()?);
+    max_pids, "MAX_PIDS", "4096",
+        "The most processes and threads that a job gets.",
+        |text| parsed(text, "a number of processes")?;
+    max_log, "MAX_LOG", "\"16G\"",
+        "The most log that a job may write; what comes after is dropped, and the log says so.",
+        |text| Some(text.parse()?);
+    keep_free, "KEEP_FREE", "\"256M\"",
+        "With less free disk than this in work_dir, the runner takes nothing new.",
+        |text| Some(text.parse()?);
+}
+
+/// The known name nearest to a wrong one, if one is near.
+#[must_use]
+pub fn nearest(wrong: &str) -> Option<&'static str> {
+    let wrong = wrong.to_ascii_lowercase().replace('-', "_");
+    FIELDS
+        .iter()
+        .map(|f| (distance(&wrong, f.key), f.key))
+        .min()
+        .filter(|(d, key)| *d <= (key.len() / 3).max(1))
+        .map(|(_, key)| key)
+}
+
+/// Edit distance by bytes (names are ASCII).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let change = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
