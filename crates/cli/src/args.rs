@@ -40,6 +40,11 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    Up(server::UpArgs),
+    Server(server::ServeArgs),
+    #[command(subcommand)]
+    Runner(runner::RunnerCommand),
+    Run(Box<run::RunArgs>),
     Submit(Box<submit::SubmitArgs>),
     Watch(watch::WatchArgs),
     Logs(logs::LogsArgs),
@@ -50,7 +55,10 @@ pub(crate) enum Command {
     Rerun(steer::RerunArgs),
     #[command(subcommand)]
     Token(token::TokenCommand),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
     Doctor(doctor::DoctorArgs),
+    Lint(lint::LintArgs),
     Expr(expr::ExprArgs),
     Completions(completions::CompletionsArgs),
     /// Print the version

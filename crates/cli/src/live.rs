@@ -6,6 +6,7 @@ use crate::error::{CliError, Exit, Result};
 use crate::logs::{JobPrinter, Sink};
 use crate::output::{self, Format};
 use crate::progress::{Progress, RunState};
+use crate::signals::Signals;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetfoot_client::{Client, LogFollow, RunFollow};
@@ -156,6 +157,8 @@ pub(crate) enum OnInterrupt {
 pub(crate) struct Options {
     /// Where log bytes go, if they are wanted.
     pub(crate) logs: Option<Sink>,
+    /// A prefix before every line even if the run has one job only.
+    pub(crate) always_prefix: bool,
     /// Show only jobs and failed steps.
     pub(crate) compact: bool,
     /// Text for people, or a line of JSON a change.
@@ -177,14 +180,15 @@ pub(crate) async fn follow(source: Arc<dyn Source>, run: RunId, options: Options
     let mut progress = Progress::new(&options);
     let mut readers: JoinSet<Result<()>> = JoinSet::new();
     let mut started: HashSet<(JobId, AttemptNumber)> = HashSet::new();
+    let mut signals = Signals::listen()?;
     let mut interrupts = 0;
     loop {
         let change = tokio::select! {
             change = changes.next() => change?,
-            Ok(()) = tokio::signal::ctrl_c() => {
+            () = signals.next() => {
                 interrupts += 1;
                 progress.suspend();
-                interrupted(&*source, run, options.on_interrupt, interrupts).await?;
+                interrupted(&*source, run, options.on_interrupt, interrupts, &mut signals).await?;
                 continue;
             }
             Some(done) = readers.join_next(), if !readers.is_empty() => {
@@ -252,7 +256,13 @@ fn finished(done: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
     done.unwrap_or_else(|e| Err(CliError::machine("reading a log ended early").because(&e)))
 }
 
-async fn interrupted(source: &dyn Source, run: RunId, what: OnInterrupt, count: u32) -> Result<()> {
+async fn interrupted(
+    source: &dyn Source,
+    run: RunId,
+    what: OnInterrupt,
+    count: u32,
+    signals: &mut Signals,
+) -> Result<()> {
     let leave = || {
         CliError::new(Exit::Cancelled, format!("stopped watching; run {run} goes on"))
             .next(format!("fleetfoot cancel {run}"))
@@ -274,7 +284,7 @@ async fn interrupted(source: &dyn Source, run: RunId, what: OnInterrupt, count: 
                     Ok(Ok(line)) if matches!(line.trim(), "y" | "Y" | "yes") => source.cancel(run).await,
                     _ => Ok(()),
                 },
-                _ = tokio::signal::ctrl_c() => Err(leave()),
+                () = signals.next() => Err(leave()),
             }
         }
         OnInterrupt::Offer => Err(leave()),

@@ -9,8 +9,13 @@ mod connect;
 mod document;
 mod environment;
 mod error;
+mod executor;
 mod git;
+mod graph;
 mod live;
+mod local;
+mod local_runner;
+mod logging;
 mod logs;
 mod output;
 mod pairs;
@@ -18,7 +23,9 @@ mod progress;
 #[cfg(test)]
 mod reference;
 mod render;
+mod signals;
 mod style;
+mod wiring;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -58,6 +65,13 @@ fn report(error: &CliError, format: Format) {
 fn dispatch(cli: Cli) -> Result {
     let format = cli.output;
     match cli.command {
+        Command::Up(args) => block_on_all(commands::server::up(args, format)),
+        Command::Server(args) => block_on_all(commands::server::server(args, format)),
+        Command::Runner(command) => block_on_all(commands::runner::run(command, format)),
+        Command::Run(args) => block_on_all(commands::run::run(args, format)),
+        Command::Backup(args) => block_on(commands::backup::backup(args, format)),
+        Command::Restore(args) => commands::backup::restore(&args, format),
+        Command::Lint(args) => commands::lint::run(&args, format),
         Command::Submit(args) => block_on(commands::submit::run(args, format)),
         Command::Watch(args) => block_on(commands::watch::run(args, format)),
         Command::Logs(args) => block_on(commands::logs::run(args, format)),
@@ -72,6 +86,17 @@ fn dispatch(cli: Cli) -> Result {
         Command::Completions(args) => commands::completions::run(&args),
         Command::Version => commands::completions::version(format),
     }
+}
+
+/// Runs what serves, or runs jobs, on a thread a CPU.
+fn block_on_all(future: impl Future<Output = Result>) -> Result {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::machine("the asynchronous runtime cannot start").because(&e))?;
+    let result = runtime.block_on(Box::pin(future));
+    runtime.shutdown_background();
+    result
 }
 
 /// Runs a client's command on one thread: starting more costs more than they save.

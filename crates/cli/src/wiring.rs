@@ -42,11 +42,16 @@ pub(crate) async fn control(options: &PlaneOptions, dialects: Vec<Arc<dyn Dialec
     let durable = options.durable;
     // Opening replays a write-ahead log and runs migrations: not on a thread that serves others.
     let opened = tokio::task::spawn_blocking(move || {
-        let store = if durable { SqliteStore::open(&data, Default::default()) } else { SqliteStore::open_scratch(&data) };
+        let store = if durable {
+            SqliteStore::open(&data, Default::default())
+        } else {
+            SqliteStore::open_scratch(&data)
+        };
         let logs = LogStore::open(&data.join(LOGS), LogOptions { durable, ..LogOptions::default() });
         (store, logs)
     });
-    let (store, logs) = opened.await.map_err(|e| CliError::machine("opening the state ended early").because(&e))?;
+    let (store, logs) =
+        opened.await.map_err(|e| CliError::machine("opening the state ended early").because(&e))?;
     let store = store.map_err(|e| store_error(&e, &options.data))?;
     let logs = logs.map_err(|e| CliError::machine(e.to_string()).because_of_source(&e))?;
     let settings = Options {
@@ -64,9 +69,13 @@ pub(crate) fn store_error(error: &StoreError, data: &Path) -> CliError {
     let shown = data.display();
     match error.kind {
         StoreErrorKind::Locked => out
-            .hint(format!("another fleetfoot process uses {shown}; stop it, or give this one a directory of its own"))
+            .hint(format!(
+                "another fleetfoot process uses {shown}; stop it, or give this one a directory of its own"
+            ))
             .next("fleetfoot up --data DIR"),
-        StoreErrorKind::TooNew => out.hint("install the newer version again, or restore a backup into an empty directory"),
+        StoreErrorKind::TooNew => {
+            out.hint("install the newer version again, or restore a backup into an empty directory")
+        }
         StoreErrorKind::Corrupt => {
             out.hint("restore a backup").next(format!("fleetfoot restore FILE --data {shown} --force"))
         }

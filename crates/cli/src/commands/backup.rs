@@ -36,9 +36,12 @@ pub(crate) async fn backup(args: BackupArgs, format: Format) -> Result {
         Err(error) if nobody_listens(&error) => {
             let data = args.data.clone().unwrap_or_else(environment::default_data_dir);
             if !data.is_dir() {
-                return Err(CliError::from(error).hint(format!("and there is no state in {}", data.display())));
+                return Err(
+                    CliError::from(error).hint(format!("and there is no state in {}", data.display()))
+                );
             }
-            let store = SqliteStore::open(&data, Default::default()).map_err(|e| wiring::store_error(&e, &data))?;
+            let store =
+                SqliteStore::open(&data, Default::default()).map_err(|e| wiring::store_error(&e, &data))?;
             store.backup(&file).await.map_err(|e| wiring::store_error(&e, &data))?;
         }
         Err(error) => return Err(error.into()),
@@ -71,7 +74,8 @@ pub(crate) fn restore(args: &RestoreArgs, format: Format) -> Result {
     if !args.file.is_file() {
         return Err(CliError::usage(format!("there is no file {}", args.file.display())));
     }
-    fleetfoot_store_sqlite::restore(&args.file, &data, args.force).map_err(|e| wiring::store_error(&e, &data))?;
+    fleetfoot_store_sqlite::restore(&args.file, &data, args.force)
+        .map_err(|e| wiring::store_error(&e, &data))?;
     done("restored", &data, format)
 }
 

@@ -40,11 +40,13 @@ pub(crate) struct ServeArgs {
 
 /// Start a control plane and a runner on this machine, in the foreground
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  fleetfoot up\n  fleetfoot up --data ./state --listen 127.0.0.1:7979 --slots 2\n  \
+#[command(
+    after_help = "Examples:\n  fleetfoot up\n  fleetfoot up --data ./state --listen 127.0.0.1:7979 --slots 2\n  \
     fleetfoot up --label gpu --label linux --output json\n\n\
     Without --label the runner offers self-hosted, the operating system and architecture, and the labels of\n\
     GitHub's Ubuntu runners (ubuntu-latest, ubuntu-24.04, ubuntu-22.04), so that existing files find it.\n\
-    SIGTERM or an interrupt lets running jobs finish for a while; a second one ends at once.")]
+    SIGTERM or an interrupt lets running jobs finish for a while; a second one ends at once."
+)]
 pub(crate) struct UpArgs {
     #[command(flatten)]
     plane: PlaneArgs,
@@ -71,11 +73,11 @@ struct PlaneArgs {
     #[arg(long, value_name = "URL", env = environment::PUBLIC_URL)]
     public_url: Option<String>,
     /// A busy runner that is silent for this long loses its jobs, seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 12, value_parser = clap::value_parser!(u64).range(2..=3600))]
     lease: u64,
-    /// Completed runs are deleted after this many days [default: never]
-    #[arg(long, value_name = "DAYS")]
-    retention_days: Option<u64>,
+    /// Completed runs are deleted after this many days; 0 keeps them
+    #[arg(long, value_name = "DAYS", default_value_t = 90)]
+    retention_days: u64,
 }
 
 pub(crate) async fn up(args: UpArgs, format: Format) -> Result {
@@ -88,20 +90,27 @@ pub(crate) async fn server(args: ServeArgs, format: Format) -> Result {
     foreground(args.plane, None, Duration::ZERO, format).await
 }
 
-async fn foreground(args: PlaneArgs, runner: Option<RunnerOptions>, drain: Duration, format: Format) -> Result {
+async fn foreground(
+    args: PlaneArgs,
+    runner: Option<RunnerOptions>,
+    drain: Duration,
+    format: Format,
+) -> Result {
     logging::start("warn");
     // Before anything that takes time: a signal during the start must not be lost.
     let mut signals = Signals::listen()?;
     let data = data_dir(args.data)?;
     let listener = bind(&args.listen).await?;
-    let address = listener.local_addr().map_err(|e| CliError::machine("the listener has no address").because(&e))?;
+    let address =
+        listener.local_addr().map_err(|e| CliError::machine("the listener has no address").because(&e))?;
     let local_url = local_url(address);
     let public_url = args.public_url.clone().unwrap_or_else(|| local_url.clone());
     let plane = PlaneOptions {
         data: data.clone(),
         url: public_url.clone(),
         lease: Duration::from_secs(args.lease),
-        retention: args.retention_days.map(|days| Duration::from_secs(days * 86_400)),
+        retention: (args.retention_days > 0)
+            .then(|| Duration::from_secs(args.retention_days.saturating_mul(86_400))),
         durable: true,
     };
     let control = wiring::control(&plane, wiring::dialects()).await?;
@@ -110,7 +119,8 @@ async fn foreground(args: PlaneArgs, runner: Option<RunnerOptions>, drain: Durat
 
     let closing = CancellationToken::new();
     let options = ServerOptions { public_url: args.public_url, ..ServerOptions::default() };
-    let mut serving = tokio::spawn(fleetfoot_server::serve(control.clone(), listener, options, closing.clone()));
+    let mut serving =
+        tokio::spawn(fleetfoot_server::serve(control.clone(), listener, options, closing.clone()));
     let mut local = match runner {
         Some(options) => Some(LocalRunner::start(&control, &local_url, &data, options).await?),
         None => None,
@@ -187,7 +197,9 @@ async fn bind(listen: &str) -> Result<TcpListener> {
             std::io::ErrorKind::AddrInUse => error
                 .hint("another program, perhaps another fleetfoot, listens there")
                 .next("fleetfoot up --listen 127.0.0.1:0"),
-            std::io::ErrorKind::PermissionDenied => error.hint("ports below 1024 need privileges; take a higher one"),
+            std::io::ErrorKind::PermissionDenied => {
+                error.hint("ports below 1024 need privileges; take a higher one")
+            }
             std::io::ErrorKind::AddrNotAvailable => error.hint("this machine does not have that address"),
             _ => error,
         }
@@ -225,8 +237,12 @@ async fn admin_token(control: &Control, data: &Path) -> Result<AdminToken> {
 pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
     let temporary = path.with_extension(format!("{}.new", std::process::id()));
     let write = || -> std::io::Result<()> {
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)
@@ -253,7 +269,12 @@ fn announce(
     output::line(&format!("Fleetfoot {VERSION} is listening on {}", style.bold(url)))?;
     output::line(&format!("  state        {}", data.display()))?;
     if let Some(runner) = runner {
-        output::line(&format!("  runner       {} ({} slots; {})", runner.name(), runner.slots(), runner.labels()))?;
+        output::line(&format!(
+            "  runner       {} ({} slots; {})",
+            runner.name(),
+            runner.slots(),
+            runner.labels()
+        ))?;
     }
     if let Some(token) = admin.token.as_deref().filter(|_| admin.new) {
         output::line(&format!("  admin token  {token}"))?;
@@ -261,7 +282,10 @@ fn announce(
     }
     let default = url == fleetfoot_client::DEFAULT_URL;
     let prefix = if default { String::new() } else { format!("{}={url} ", environment::URL) };
-    output::line(&format!("  {}         {prefix}fleetfoot submit examples/hello.yml --watch", style.cyan("next")))
+    output::line(&format!(
+        "  {}         {prefix}fleetfoot submit examples/hello.yml --watch",
+        style.cyan("next")
+    ))
 }
 
 #[cfg(test)]

@@ -259,8 +259,15 @@ pub(crate) async fn wait(
         (true, Format::Text) => Some(Sink::stdout()?),
         (true, Format::Json) => Some(Sink::stderr()),
     };
-    let options =
-        Options { logs: sink, compact: false, format, print_changes: false, on_interrupt, quiet: false };
+    let options = Options {
+        logs: sink,
+        always_prefix: false,
+        compact: false,
+        format,
+        print_changes: false,
+        on_interrupt,
+        quiet: false,
+    };
     let ended = live::follow(Arc::new(Remote(client)), run, options).await?;
     let style = Style::stderr();
     output::say(&render::result_table(&ended, style, clock::now()));

@@ -36,6 +36,7 @@ pub(crate) async fn run(args: WatchArgs, format: Format) -> Result {
     client.run(args.run).await?;
     let options = Options {
         logs: None,
+        always_prefix: false,
         compact: args.compact,
         format,
         print_changes: true,
