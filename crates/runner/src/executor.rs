@@ -33,6 +33,11 @@ pub trait Executor: Send + Sync + 'static {
     /// # Errors
     /// In words, if something could not be removed.
     async fn sweep(&self, attempt: AttemptRef) -> Result<(), String>;
+
+    /// Attempts of which something is on the disk. Asked once, before the first attempt is executed.
+    fn leftovers(&self) -> Vec<AttemptRef> {
+        Vec::new()
+    }
 }
 
 /// Where an attempt tells what happens.

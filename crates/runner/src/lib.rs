@@ -11,6 +11,7 @@ pub mod capabilities;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod engine;
 pub mod executor;
 mod files;
 pub mod identity;

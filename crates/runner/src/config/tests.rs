@@ -55,9 +55,9 @@ fn errors_have_a_place_and_a_suggestion() {
      hint: did you mean `slots`?
     ");
     insta::assert_snapshot!(message("a.json", "{\n  \"slots\": \"x\"\n}"), @r#"
-    a.json:2:15: error[bad-configuration]: invalid type: string "x", expected usize
+    a.json:2:14: error[bad-configuration]: invalid type: string "x", expected usize
      2 |   "slots": "x"
-       |               ^
+       |              ^
     "#);
     insta::assert_snapshot!(message("a.toml", "max_memory = 'lots'\n"), @r"
     a.toml:1:14: error[bad-configuration]: 'lots' is not a size (examples: 1048576, 512M, 2GiB)

@@ -105,6 +105,7 @@ pub(super) async fn recover(shared: Arc<Shared>, remembered: Remembered, tokens:
     shared.tell(Notice::Recovered { attempt });
     if !shared.setup.journal.owns(&remembered) {
         shared.setup.journal.forget(attempt);
+        shared.tokens.lock().remove(&attempt);
         return;
     }
     let mut outcome = Outcome::Complete;

@@ -136,7 +136,14 @@ impl Shared {
 /// # Errors
 /// [`DaemonError`]; running jobs are killed then.
 pub async fn run(setup: Setup, shutdown: watch::Receiver<Stage>) -> Result<Ending, DaemonError> {
-    let remembered = setup.journal.remembered().map_err(DaemonError::Journal)?;
+    let mut remembered = setup.journal.remembered().map_err(DaemonError::Journal)?;
+    // A directory that no journal speaks of (the machine lost power): nothing to report, only to clean up.
+    for attempt in setup.executor.leftovers() {
+        if !remembered.iter().any(|r| r.attempt == attempt) {
+            let owner = String::new();
+            remembered.push(Remembered { attempt, owner, processes: Vec::new(), result: None });
+        }
+    }
     let mut table = Table::new(setup.slots, setup.one_off);
     for attempt in remembered.iter().filter(|r| setup.journal.owns(r)) {
         table.adopt(attempt.attempt);
@@ -282,7 +289,6 @@ impl Daemon {
     fn answered(&mut self, answer: Answer) {
         match answer {
             Answer::Applied { actions, parted } => {
-                self.act(actions);
                 self.refused = 0;
                 self.parted |= parted;
                 let url = || self.shared.setup.url.clone();
@@ -293,6 +299,7 @@ impl Daemon {
                     self.shared.tell(Notice::ConnectionBack { url: url() });
                 }
                 self.lost = false;
+                self.act(actions);
                 if self.shared.table.lock().shut_down {
                     self.remove();
                 }

@@ -285,7 +285,9 @@ impl Table {
 
     fn take(&mut self, assignment: &Assignment) -> bool {
         let attempt = assignment.attempt;
-        let known = self.held.contains_key(&attempt) || self.gone.contains_key(&attempt);
+        let known = self.held.contains_key(&attempt)
+            || self.gone.contains_key(&attempt)
+            || self.dying.contains(&attempt);
         if known || self.free_slots() == 0 || (self.one_off && self.taken > 0) || self.shut_down {
             return false;
         }

@@ -62,6 +62,7 @@ pub struct World {
     pub appends: u64,
     pub most_held: usize,
     pub last: Option<SyncRequest>,
+    pub info: Option<RunnerInfo>,
     pub old: Option<SyncResponse>,
     pub drained: bool,
     pub shut_down: bool,
@@ -188,6 +189,7 @@ impl ControlPlane for Plane {
             world.syncs += 1;
             world.newest = world.newest.max(request.sequence);
             world.last = Some(request.clone());
+            world.info = request.info.clone().or(world.info.take());
             world.faults.lose_every.is_some_and(|n| world.requests.is_multiple_of(n))
         };
         self.changed.notify_waiters();
