@@ -61,6 +61,8 @@ fn params(one: &Chosen, request: &CreateRun) -> RunParams {
         repository: one.file.checkout.as_ref().map(|c| c.repository.clone()),
         jobs: request.jobs.clone(),
         matrix: request.matrix.clone(),
+        queue: request.queue.clone(),
+        priority: request.priority.unwrap_or(0),
     }
 }
 

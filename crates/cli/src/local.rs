@@ -2,13 +2,14 @@
 //! no sockets, no tokens, nothing that outlives the run.
 
 use crate::error::{CliError, Result};
-use crate::executor::EngineExecutor;
+use crate::local_runner::no_processes;
 use crate::live::{Changes, LogBytes, Piece, Source};
 use crate::wiring::{self, PlaneOptions};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetfoot_control::{Control, Principal, RunWatcher};
-use fleetfoot_engine::EngineConfig;
+use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
+use fleetfoot_engine::{Engine, EngineConfig};
 use fleetfoot_model::api::{CancelRun, CreateRun, Created, RegisterRunner, RunView};
 use fleetfoot_model::plan::{Dialect, Document, Plan, Resolution, ResolveArgs, RunInfo, RunParams};
 use fleetfoot_model::spec::Contexts;
@@ -18,6 +19,7 @@ use fleetfoot_model::{
 };
 use fleetfoot_objects::LogFollower;
 use fleetfoot_runner::daemon::{self, Setup, Stage};
+use fleetfoot_runner::engine::EngineExecutor;
 use fleetfoot_runner::journal::Journal;
 use fleetfoot_runner::transport::{ControlPlane, TransportError};
 use std::path::{Path, PathBuf};
@@ -106,7 +108,8 @@ fn runner(control: &Control, id: RunnerId, slots: u32, directory: &Path) -> Resu
     let tag = format!("run-{}", std::process::id());
     let config =
         EngineConfig { runner_name: "local".to_owned(), ..EngineConfig::new(directory.join("work")) };
-    let executor = EngineExecutor::new(config, tag)?;
+    let driver = ProcessDriver::new(ProcessOptions { tag, ..ProcessOptions::default() }).map_err(no_processes)?;
+    let executor = EngineExecutor::new(Engine::new(config), Arc::new(driver));
     let (_, info) = watch::channel(RunnerInfo::default());
     Ok(Setup {
         url: String::new(),

@@ -3,13 +3,14 @@
 
 use crate::commands::server::{HOSTED_LABELS, write_private};
 use crate::error::{CliError, Result};
-use crate::executor::EngineExecutor;
 use crate::output;
 use crate::signals::Signals;
 use fleetfoot_client::{Client, ClientConfig, Secret};
+use fleetfoot_driver::DriverError;
 use fleetfoot_control::{Control, Principal};
 use fleetfoot_model::api::{RegisterRunner, Registered};
-use fleetfoot_model::{Label, RunnerId};
+use fleetfoot_model::RunnerId;
+use fleetfoot_runner::engine::EngineExecutor;
 use fleetfoot_runner::transport::HttpTransport;
 use fleetfoot_runner::{Ending, Identity, Notice, PartialConfig, RunnerConfig, Stage, UpError};
 use std::path::Path;
@@ -72,7 +73,7 @@ impl LocalRunner {
             name: registered.name,
             token: Secret::new(registered.token),
         };
-        let executor = Arc::new(EngineExecutor::for_runner(&config, &identity)?);
+        let executor = Arc::new(EngineExecutor::process(&config, &identity).map_err(no_processes)?);
         let (connected_now, connected) = watch::channel(false);
         let notices: fleetfoot_runner::NoticeFn = Arc::new(move |notice| match notice {
             Notice::Connected { .. } => {
@@ -154,6 +155,11 @@ impl LocalRunner {
             }
         }
     }
+}
+
+/// The boundary cannot be made on this machine.
+pub(crate) fn no_processes(error: DriverError) -> CliError {
+    CliError::machine("jobs cannot be run as processes here").because(&error)
 }
 
 /// Those under which files written for hosted runners find this machine.

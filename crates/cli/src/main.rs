@@ -9,7 +9,6 @@ mod connect;
 mod document;
 mod environment;
 mod error;
-mod executor;
 mod git;
 mod graph;
 mod live;

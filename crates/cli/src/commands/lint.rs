@@ -5,7 +5,7 @@ use crate::error::{Exit, Result};
 use crate::output::{self, Format};
 use crate::style::Style;
 use clap::{Args, ValueEnum};
-use fleetfoot_model::plan::{Dialect, Document};
+use fleetfoot_model::plan::Dialect;
 use fleetfoot_model::{Diagnostic, Severity, Source};
 use fleetfoot_workflow::JobDialect;
 use std::path::PathBuf;

@@ -2,13 +2,14 @@
 //! runner does is in the crate of that name.
 
 use crate::error::{CliError, Exit, Result};
-use crate::executor::EngineExecutor;
+use crate::local_runner::no_processes;
 use crate::logging;
 use crate::output::{self, Format};
 use crate::style::Style;
 use clap::{Args, Subcommand};
 use fleetfoot_client::Secret;
 use fleetfoot_runner::config::{ConfigError, Size, write_commented};
+use fleetfoot_runner::engine::EngineExecutor;
 use fleetfoot_runner::identity::{self, IdentityError};
 use fleetfoot_runner::{CheckStatus, Identity, Notice, PartialConfig, RunnerConfig, UpError};
 use std::io::{BufRead, IsTerminal, Read};
@@ -385,7 +386,7 @@ async fn up(settings: &Settings, format: Format) -> Result {
     let config = settings.load()?;
     let identity = identity::load_or_register(&config).await?;
     let transport = Arc::new(fleetfoot_runner::http_transport(&config, &identity)?);
-    let executor = Arc::new(EngineExecutor::for_runner(&config, &identity)?);
+    let executor = Arc::new(EngineExecutor::process(&config, &identity).map_err(no_processes)?);
     let style = Style::stdout();
     let (id, server) = (identity.id, identity.server.clone());
     let notices: fleetfoot_runner::NoticeFn = Arc::new(move |notice| {
