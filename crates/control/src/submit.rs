@@ -64,7 +64,7 @@ pub(crate) async fn prepare(
         params,
     };
     let contexts = document.contexts(&info).map_err(bad_document)?;
-    let plan = document.plan(&contexts).map_err(bad_document)?;
+    let plan = document.plan(&contexts, &info.params).map_err(bad_document)?;
     let source = Arc::new(RunSource { document: document.clone(), contexts, params: info.params.clone() });
     let sealed_secrets =
         inner.vault.seal(id, &request.secrets).map_err(|e| Problem::new(Code::Internal, e.to_string()))?;

@@ -147,6 +147,11 @@ pub(crate) fn clip(text: &str, limit: usize) -> String {
     }
 }
 
+/// A message that quotes an expression, which may have several lines.
+pub(crate) fn one_line(message: &str) -> String {
+    clip(&message.split_whitespace().collect::<Vec<_>>().join(" "), 500)
+}
+
 fn foreign_encoding(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => Some("UTF-32"),
@@ -181,7 +186,13 @@ impl<'s> Report<'s> {
         self.add(at, Severity::Warning, code, message)
     }
 
-    fn add(&mut self, at: usize, severity: Severity, code: &str, message: impl Into<String>) -> &mut Diagnostic {
+    fn add(
+        &mut self,
+        at: usize,
+        severity: Severity,
+        code: &str,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
         // A crowd of warnings must not keep an error from being seen.
         let full = self.found.len() >= MAX_FINDINGS;
         let first_error = severity == Severity::Error && !self.has_errors();
@@ -193,6 +204,16 @@ impl<'s> Report<'s> {
             Some((_, last)) => last,
             None => &mut self.overflow,
         }
+    }
+
+    /// Whether further warnings would be dropped.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.found.len() >= MAX_FINDINGS
+    }
+
+    /// Whether further errors would be dropped: then nobody needs to work on their hints.
+    pub(crate) fn is_full(&self) -> bool {
+        self.found.len() >= MAX_FINDINGS && self.has_errors()
     }
 
     pub(crate) fn has_errors(&self) -> bool {
@@ -213,6 +234,7 @@ pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
     let limit = (written.len() / 3).clamp(1, 3);
     known
         .into_iter()
+        .filter(|word| word.chars().count().abs_diff(written.len()) <= limit)
         .map(|word| (distance(&written, &word.to_lowercase().chars().collect::<Vec<_>>()), word))
         .filter(|(d, _)| *d <= limit)
         .min_by_key(|(d, _)| *d)

@@ -46,7 +46,12 @@ pub(super) fn build(report: &mut Report<'_>, workflow: &Workflow, run: &RunInfo,
         .collect()
 }
 
-fn github(workflow: &Workflow, run: &RunInfo, event_name: &str, event: Map<String, Json>) -> Map<String, Json> {
+fn github(
+    workflow: &Workflow,
+    run: &RunInfo,
+    event_name: &str,
+    event: Map<String, Json>,
+) -> Map<String, Json> {
     let payload = Json::Object(event);
     let at = |path: &str| payload.pointer(path).and_then(Json::as_str).unwrap_or_default().to_owned();
     let id = |path: &str| match payload.pointer(path) {
@@ -68,7 +73,8 @@ fn github(workflow: &Workflow, run: &RunInfo, event_name: &str, event: Map<Strin
     };
     let path = run.workflow_path.clone().unwrap_or_default();
     let workflow_name = workflow.name.clone().unwrap_or_else(|| path.clone());
-    let workflow_ref = if name.is_empty() || path.is_empty() { String::new() } else { format!("{name}/{path}@{git_ref}") };
+    let workflow_ref =
+        if name.is_empty() || path.is_empty() { String::new() } else { format!("{name}/{path}@{git_ref}") };
     let actor = run.params.actor.clone().unwrap_or_else(|| at("/sender/login"));
     let value = json!({
         "event_name": event_name,

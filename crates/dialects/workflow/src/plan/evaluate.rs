@@ -1,6 +1,6 @@
 //! Expressions of a document against the contexts of a run.
 
-use crate::source::{SourceText, clip};
+use crate::source::{SourceText, clip, one_line};
 use crate::syntax::{Dynamic, Shape, Text};
 use fleetfoot_expr::{ExprError, Object, Scope, Value};
 use fleetfoot_model::diagnostic::Diagnostic;
@@ -68,7 +68,9 @@ impl Scope for World<'_> {
                 Ok(!resolve.cancelled && resolve.ancestors.iter().all(|c| *c == Conclusion::Success))
             }
             ("failure", []) => Ok(!resolve.cancelled && resolve.ancestors.iter().any(|c| failed(*c))),
-            ("success", names) => named(resolve, names).map(|all| all.iter().all(|c| *c == Conclusion::Success)),
+            ("success", names) => {
+                named(resolve, names).map(|all| all.iter().all(|c| *c == Conclusion::Success))
+            }
             ("failure", names) => named(resolve, names).map(|all| all.iter().any(|c| failed(*c))),
             _ => return None,
         };
@@ -87,7 +89,8 @@ fn named(resolve: &ResolveArgs<'_>, names: &[Value]) -> Result<Vec<Conclusion>, 
         .map(|name| {
             let name = name.to_display_string();
             let need = resolve.needs.iter().find(|(key, _)| key.eq_ignore_ascii_case(&name));
-            need.map(|(_, need)| need.result).ok_or_else(|| format!("'{name}' is not a job that this job needs"))
+            need.map(|(_, need)| need.result)
+                .ok_or_else(|| format!("'{name}' is not a job that this job needs"))
         })
         .collect()
 }
@@ -101,7 +104,7 @@ pub(super) struct Evaluator<'a> {
 impl Evaluator<'_> {
     fn failure(&self, text: &Text, error: &ExprError) -> Diagnostic {
         let at = crate::syntax::locate(self.source, text.start, text.end, &text.raw, error.position);
-        self.source.error(at, "expression", clip(&error.message, 500))
+        self.source.error(at, "expression", one_line(&error.message))
     }
 
     pub(super) fn problem(&self, at: usize, code: &str, message: impl Into<String>) -> Diagnostic {
@@ -132,7 +135,8 @@ impl Evaluator<'_> {
             Shape::Literal(value) => Ok(value.clone()),
             Shape::Expression(text) => self.text(text),
             Shape::Sequence(items) => {
-                let items: Result<Vec<Value>, Diagnostic> = items.iter().map(|item| self.value(item)).collect();
+                let items: Result<Vec<Value>, Diagnostic> =
+                    items.iter().map(|item| self.value(item)).collect();
                 Ok(items?.into())
             }
             Shape::Mapping(pairs) => {
@@ -181,7 +185,9 @@ impl Evaluator<'_> {
         };
         let mut d = self.problem(at, "unexpected-value", format!("Unexpected value {shown}"));
         let hint = match value {
-            Value::String(_) => format!("The expression must give {expected}; fromJSON() makes one of a string"),
+            Value::String(_) => {
+                format!("The expression must give {expected}; fromJSON() makes one of a string")
+            }
             _ => format!("The expression must give {expected}"),
         };
         d.hint = Some(hint);

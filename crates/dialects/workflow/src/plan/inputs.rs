@@ -7,8 +7,15 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 
 /// The `inputs` context, typed. Findings go to the report.
-pub(super) fn typed(report: &mut Report<'_>, declared: &[Input], given: &IndexMap<String, Json>) -> Map<String, Json> {
+pub(super) fn typed(
+    report: &mut Report<'_>,
+    declared: &[Input],
+    given: &IndexMap<String, Json>,
+) -> Map<String, Json> {
     for name in given.keys().filter(|name| !declared.iter().any(|i| i.name.eq_ignore_ascii_case(name))) {
+        if report.is_full() {
+            break;
+        }
         let known = declared.iter().map(|i| i.name.as_str());
         let hint = match (nearest(name, known), declared.is_empty()) {
             (Some(word), _) => format!("Did you mean '{word}'?"),
@@ -23,7 +30,8 @@ pub(super) fn typed(report: &mut Report<'_>, declared: &[Input], given: &IndexMa
     }
     let mut typed = Map::new();
     for input in declared {
-        let given = given.iter().find(|(name, _)| name.eq_ignore_ascii_case(&input.name)).map(|(_, value)| value);
+        let given =
+            given.iter().find(|(name, _)| name.eq_ignore_ascii_case(&input.name)).map(|(_, value)| value);
         if let Some(value) = one(report, input, given) {
             typed.insert(input.name.clone(), value);
         }
@@ -55,8 +63,11 @@ fn one(report: &mut Report<'_>, input: &Input, given: Option<&Json>) -> Option<J
         Ok(value) => Some(value),
         Err(expected) => {
             let shown = Value::from_json(&value).to_display_string();
-            let message =
-                format!("Provided value '{}' for input '{}' is not {expected}", clip(&shown, 100), input.name);
+            let message = format!(
+                "Provided value '{}' for input '{}' is not {expected}",
+                clip(&shown, 100),
+                input.name
+            );
             report.error(input.at, "input-type", message);
             None
         }

@@ -52,7 +52,10 @@ pub(crate) fn expand(matrix: &Value) -> Result<Vec<Leg>, Problem> {
         return problem(None, "Matrix must define at least one vector");
     }
     if product > MAX_PRODUCT {
-        return problem(None, format!("The matrix has {product} combinations, more than the limit of {MAX_LEGS} jobs"));
+        return problem(
+            None,
+            format!("The matrix has {product} combinations, more than the limit of {MAX_LEGS} jobs"),
+        );
     }
     let mut legs = Vec::new();
     for index in 0..if vectors.is_empty() { 0 } else { product } {
@@ -156,10 +159,12 @@ impl Include {
     }
 
     fn unmatched(self) -> impl Iterator<Item = Object> {
-        self.filters.into_iter().zip(self.matched).filter(|(_, matched)| !matched).map(|((mut filter, extra), _)| {
-            filter.extend(extra.iter().map(|(key, value)| (key, value.clone())));
-            filter
-        })
+        self.filters.into_iter().zip(self.matched).filter(|(_, matched)| !matched).map(
+            |((mut filter, extra), _)| {
+                filter.extend(extra.iter().map(|(key, value)| (key, value.clone())));
+                filter
+            },
+        )
     }
 }
 
@@ -198,7 +203,8 @@ fn collect(value: &Value, all: &mut Vec<String>) {
 
 /// `name (a, b)`, at most 100 characters.
 pub(crate) fn display_name(name: &str, segments: &[String]) -> String {
-    let full = if segments.is_empty() { name.to_owned() } else { format!("{name} ({})", segments.join(", ")) };
+    let full =
+        if segments.is_empty() { name.to_owned() } else { format!("{name} ({})", segments.join(", ")) };
     if full.chars().count() > 100 {
         return full.chars().take(97).chain("...".chars()).collect();
     }

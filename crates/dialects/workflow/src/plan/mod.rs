@@ -8,17 +8,15 @@ mod inputs;
 pub(crate) mod matrix;
 mod resolve;
 
-use crate::source::{Report, SourceText};
-use crate::syntax::{self, Trigger, Workflow};
+use crate::source::{Report, SourceText, clip, nearest};
+use crate::syntax::{self, Job, Trigger, Workflow};
 use crate::yaml;
 use evaluate::{Evaluator, World};
 use fleetfoot_model::diagnostic::{Diagnostic, Diagnostics, Source};
-use fleetfoot_model::plan::{
-    Dialect, Document, Plan, PlanNode, Resolution, ResolveArgs, RunInfo, RunParams,
-};
+use fleetfoot_model::plan::{Dialect, Document, Plan, PlanNode, Resolution, ResolveArgs, RunInfo, RunParams};
 use fleetfoot_model::spec::Contexts;
 use serde_json::Value as Json;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Documents in GitHub's workflow syntax: kind `workflow`.
@@ -103,37 +101,45 @@ impl WorkflowDocument {
         if params.jobs.is_empty() {
             return Ok(None);
         }
-        let jobs = &self.workflow.jobs;
+        let jobs: HashMap<String, &Job> =
+            self.workflow.jobs.iter().map(|job| (job.key.to_lowercase(), job)).collect();
         let mut report = Report::new(&self.source);
         let mut chosen = HashSet::new();
-        let mut open: Vec<String> = Vec::new();
+        let mut open: Vec<&Job> = Vec::new();
         for name in &params.jobs {
-            if jobs.iter().any(|job| job.key.eq_ignore_ascii_case(name)) {
-                open.push(name.to_lowercase());
-                continue;
+            match jobs.get(&name.to_lowercase()) {
+                Some(job) => open.push(job),
+                None if report.is_full() => break,
+                None => self.unknown_job(&mut report, name),
             }
-            let keys: Vec<&str> = jobs.iter().map(|job| job.key.as_str()).collect();
-            let hint = match crate::source::nearest(name, keys.iter().copied()) {
-                Some(word) => format!("Did you mean '{word}'?"),
-                None => format!("Its jobs are {}", crate::source::clip(&keys.join(", "), 300)),
-            };
-            let name = crate::source::clip(name, 100);
-            report.error(0, "unknown-job", format!("There is no job '{name}'")).hint = Some(hint);
         }
         if report.has_errors() {
             return Err(without_place(report));
         }
-        while let Some(key) = open.pop() {
-            if let Some(job) = jobs.iter().find(|job| job.key.to_lowercase() == key)
-                && chosen.insert(key)
-            {
-                open.extend(job.needs.iter().map(|need| need.key.to_lowercase()));
+        while let Some(job) = open.pop() {
+            if chosen.insert(job.key.to_lowercase()) {
+                open.extend(job.needs.iter().filter_map(|need| jobs.get(&need.key.to_lowercase())));
             }
         }
         Ok(Some(chosen))
     }
 
-    fn title(&self, contexts: &Contexts, evaluator: &Evaluator<'_>, name: &str) -> Result<String, Diagnostic> {
+    fn unknown_job(&self, report: &mut Report<'_>, name: &str) {
+        let keys: Vec<&str> = self.workflow.jobs.iter().map(|job| job.key.as_str()).collect();
+        let hint = match nearest(name, keys.iter().copied()) {
+            Some(word) => format!("Did you mean '{word}'?"),
+            None => format!("Its jobs are {}", clip(&keys.join(", "), 300)),
+        };
+        let message = format!("There is no job '{}'", clip(name, 100));
+        report.error(0, "unknown-job", message).hint = Some(hint);
+    }
+
+    fn title(
+        &self,
+        contexts: &Contexts,
+        evaluator: &Evaluator<'_>,
+        name: &str,
+    ) -> Result<String, Diagnostic> {
         let given = self.workflow.run_name.as_ref().map(|t| evaluator.string(t)).transpose()?;
         if let Some(title) = given.filter(|t| !t.trim().is_empty()) {
             return Ok(title.trim().to_owned());

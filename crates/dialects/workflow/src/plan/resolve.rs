@@ -169,8 +169,10 @@ pub(super) fn resolve(
     for (index, leg) in &strategy.legs {
         let name = leg_name(&evaluator, job, &strategy, *index, leg)?;
         let world = leg_world(world.clone(), &strategy, *index, leg);
-        let planner = Planner { evaluator: Evaluator { source, world: &world }, workflow, job, params: args.params };
-        let contexts = [("matrix", matrix_context(&strategy, leg)), ("strategy", strategy_context(&strategy, *index))];
+        let planner =
+            Planner { evaluator: Evaluator { source, world: &world }, workflow, job, params: args.params };
+        let contexts =
+            [("matrix", matrix_context(&strategy, leg)), ("strategy", strategy_context(&strategy, *index))];
         jobs.push(planner.plan(name, contexts)?);
     }
     if jobs.is_empty() {
@@ -237,7 +239,10 @@ impl Planner<'_> {
         let Some(object) = value.as_object() else {
             return Err(self.evaluator.unexpected(text.start, &value, "a mapping"));
         };
-        Ok(object.iter().map(|(name, value)| (name.to_owned(), literal(&value.to_display_string()))).collect())
+        Ok(object
+            .iter()
+            .map(|(name, value)| (name.to_owned(), literal(&value.to_display_string())))
+            .collect())
     }
 
     fn labels(&self) -> Result<Vec<Label>, Diagnostic> {
@@ -246,7 +251,11 @@ impl Planner<'_> {
         let mut labels = Vec::new();
         if let Some(object) = value.as_object() {
             if let Some(group) = object.get("group").filter(|g| **g != Value::Null) {
-                self.label(runs_on, &Value::from(format!("{GROUP}{}", group.to_display_string())), &mut labels)?;
+                self.label(
+                    runs_on,
+                    &Value::from(format!("{GROUP}{}", group.to_display_string())),
+                    &mut labels,
+                )?;
             }
             if let Some(value) = object.get("labels").filter(|l| **l != Value::Null) {
                 self.add_labels(runs_on, value, &mut labels)?;
@@ -255,12 +264,21 @@ impl Planner<'_> {
             self.add_labels(runs_on, &value, &mut labels)?;
         }
         if labels.is_empty() {
-            return Err(self.evaluator.problem(runs_on.start, "unexpected-value", "'runs-on' gives no label"));
+            return Err(self.evaluator.problem(
+                runs_on.start,
+                "unexpected-value",
+                "'runs-on' gives no label",
+            ));
         }
         Ok(labels)
     }
 
-    fn add_labels(&self, runs_on: &Dynamic, value: &Value, labels: &mut Vec<Label>) -> Result<(), Diagnostic> {
+    fn add_labels(
+        &self,
+        runs_on: &Dynamic,
+        value: &Value,
+        labels: &mut Vec<Label>,
+    ) -> Result<(), Diagnostic> {
         match value.as_array() {
             // An item may be an expression that gives a list itself.
             Some(items) => items.iter().try_for_each(|item| match item.as_array() {
@@ -290,7 +308,11 @@ impl Planner<'_> {
 
 /// A value that the engine must take as it is, although it reads templates.
 fn literal(value: &str) -> String {
-    if value.contains("${{") { format!("${{{{ '{}' }}}}", value.replace('\'', "''")) } else { value.to_owned() }
+    if value.contains("${{") {
+        format!("${{{{ '{}' }}}}", value.replace('\'', "''"))
+    } else {
+        value.to_owned()
+    }
 }
 
 fn merged(weak: &RunDefaults, strong: &RunDefaults) -> RunDefaults {

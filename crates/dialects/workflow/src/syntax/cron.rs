@@ -7,7 +7,12 @@ pub(super) fn problem(text: &str) -> Option<String> {
         ("minute", 0, 59, &[]),
         ("hour", 0, 23, &[]),
         ("day of month", 1, 31, &[]),
-        ("month", 1, 12, &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]),
+        (
+            "month",
+            1,
+            12,
+            &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+        ),
         ("day of week", 0, 7, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"]),
     ];
     let parts: Vec<&str> = text.split_whitespace().collect();
@@ -16,7 +21,9 @@ pub(super) fn problem(text: &str) -> Option<String> {
     }
     parts.iter().zip(FIELDS).find_map(|(part, (name, least, most, names))| {
         let good = part.split(',').all(|item| is_item(item, least, most, names));
-        (!good).then(|| format!("'{}' is not a {name} ({least} to {most})", crate::source::clip(part, 50)))
+        (!good).then(|| {
+            format!("'{}' is not valid as {name} ({least} to {most})", crate::source::clip(part, 50))
+        })
     })
 }
 
@@ -34,8 +41,9 @@ fn is_item(item: &str, least: u32, most: u32, names: &[&str]) -> bool {
         Some((range, step)) => (range, Some(step)),
         None => (item, None),
     };
-    let step_is_good =
-        step.is_none_or(|s| s.bytes().all(|b| b.is_ascii_digit()) && s.parse::<u32>().is_ok_and(|n| (1..=most).contains(&n)));
+    let step_is_good = step.is_none_or(|s| {
+        s.bytes().all(|b| b.is_ascii_digit()) && s.parse::<u32>().is_ok_and(|n| (1..=most).contains(&n))
+    });
     let range_is_good = range == "*"
         || match range.split_once('-') {
             Some((from, to)) => value(from).zip(value(to)).is_some_and(|(from, to)| from <= to),
@@ -50,10 +58,29 @@ mod tests {
 
     #[test]
     fn fields_are_checked() {
-        for good in ["0 0 * * *", "*/15 1-5 1,15 JAN-mar mon", "5 4 * * sun", "0 22 * * 1-5", "30 5,17 * * *", "0 0 * * 7"] {
+        for good in [
+            "0 0 * * *",
+            "*/15 1-5 1,15 JAN-mar mon",
+            "5 4 * * sun",
+            "0 22 * * 1-5",
+            "30 5,17 * * *",
+            "0 0 * * 7",
+        ] {
             assert_eq!(problem(good), None, "{good}");
         }
-        for bad in ["", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * foo *", "*/0 * * * *", "5-1 * * * *", "@daily", "* * * * * *", "+1 * * * *"] {
+        for bad in [
+            "",
+            "* * * *",
+            "60 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "* * * foo *",
+            "*/0 * * * *",
+            "5-1 * * * *",
+            "@daily",
+            "* * * * * *",
+            "+1 * * * *",
+        ] {
             assert!(problem(bad).is_some(), "{bad}");
         }
     }

@@ -9,15 +9,37 @@ pub(super) struct Event {
     pub(super) filters: &'static [&'static str],
 }
 
-const fn event(name: &'static str, types: &'static [&'static str], filters: &'static [&'static str]) -> Event {
+const fn event(
+    name: &'static str,
+    types: &'static [&'static str],
+    filters: &'static [&'static str],
+) -> Event {
     Event { name, types, filters }
 }
 
 const PULL_REQUEST: &[&str] = &[
-    "assigned", "unassigned", "labeled", "unlabeled", "opened", "edited", "closed", "reopened", "synchronize",
-    "converted_to_draft", "locked", "unlocked", "enqueued", "dequeued", "milestoned", "demilestoned",
-    "ready_for_review", "review_requested", "review_request_removed", "auto_merge_enabled",
-    "auto_merge_disabled", "stacked",
+    "assigned",
+    "unassigned",
+    "labeled",
+    "unlabeled",
+    "opened",
+    "edited",
+    "closed",
+    "reopened",
+    "synchronize",
+    "converted_to_draft",
+    "locked",
+    "unlocked",
+    "enqueued",
+    "dequeued",
+    "milestoned",
+    "demilestoned",
+    "ready_for_review",
+    "review_requested",
+    "review_request_removed",
+    "auto_merge_enabled",
+    "auto_merge_disabled",
+    "stacked",
 ];
 const CREATED_EDITED_DELETED: &[&str] = &["created", "edited", "deleted"];
 const BRANCHES: &[&str] = &["branches", "branches-ignore"];
@@ -35,8 +57,19 @@ pub(super) const EVENTS: &[Event] = &[
     event(
         "discussion",
         &[
-            "created", "edited", "deleted", "transferred", "pinned", "unpinned", "labeled", "unlabeled", "locked",
-            "unlocked", "category_changed", "answered", "unanswered",
+            "created",
+            "edited",
+            "deleted",
+            "transferred",
+            "pinned",
+            "unpinned",
+            "labeled",
+            "unlabeled",
+            "locked",
+            "unlocked",
+            "category_changed",
+            "answered",
+            "unanswered",
         ],
         &[],
     ),
@@ -48,9 +81,26 @@ pub(super) const EVENTS: &[Event] = &[
     event(
         "issues",
         &[
-            "opened", "edited", "deleted", "transferred", "pinned", "unpinned", "closed", "reopened", "assigned",
-            "unassigned", "labeled", "unlabeled", "locked", "unlocked", "milestoned", "demilestoned", "typed",
-            "untyped", "field_added", "field_removed",
+            "opened",
+            "edited",
+            "deleted",
+            "transferred",
+            "pinned",
+            "unpinned",
+            "closed",
+            "reopened",
+            "assigned",
+            "unassigned",
+            "labeled",
+            "unlabeled",
+            "locked",
+            "unlocked",
+            "milestoned",
+            "demilestoned",
+            "typed",
+            "untyped",
+            "field_added",
+            "field_removed",
         ],
         &[],
     ),
@@ -80,7 +130,9 @@ pub(super) const EVENTS: &[Event] = &[
     event("watch", &["started"], &[]),
     event("workflow_call", &[], &["inputs", "secrets", "outputs"]),
     event("workflow_dispatch", &[], &["inputs"]),
-    event("workflow_run", &["requested", "completed", "in_progress"], &[
-        "workflows", "branches", "branches-ignore",
-    ]),
+    event(
+        "workflow_run",
+        &["requested", "completed", "in_progress"],
+        &["workflows", "branches", "branches-ignore"],
+    ),
 ];

@@ -13,12 +13,25 @@ use fleetfoot_model::spec::{Limits, RetryPolicy};
 const READ_WRITE: &[&str] = &["read", "write", "none"];
 /// Scopes of a token and their levels.
 const SCOPES: &[(&str, &[&str])] = &[
-    ("actions", READ_WRITE), ("artifact-metadata", READ_WRITE), ("attestations", READ_WRITE),
-    ("checks", READ_WRITE), ("code-quality", READ_WRITE), ("contents", READ_WRITE),
-    ("copilot-requests", &["write", "none"]), ("deployments", READ_WRITE), ("discussions", READ_WRITE),
-    ("drives", READ_WRITE), ("id-token", &["write", "none"]), ("issues", READ_WRITE), ("models", &["read", "none"]),
-    ("packages", READ_WRITE), ("pages", READ_WRITE), ("pull-requests", READ_WRITE),
-    ("repository-projects", READ_WRITE), ("security-events", READ_WRITE), ("statuses", READ_WRITE),
+    ("actions", READ_WRITE),
+    ("artifact-metadata", READ_WRITE),
+    ("attestations", READ_WRITE),
+    ("checks", READ_WRITE),
+    ("code-quality", READ_WRITE),
+    ("contents", READ_WRITE),
+    ("copilot-requests", &["write", "none"]),
+    ("deployments", READ_WRITE),
+    ("discussions", READ_WRITE),
+    ("drives", READ_WRITE),
+    ("id-token", &["write", "none"]),
+    ("issues", READ_WRITE),
+    ("models", &["read", "none"]),
+    ("packages", READ_WRITE),
+    ("pages", READ_WRITE),
+    ("pull-requests", READ_WRITE),
+    ("repository-projects", READ_WRITE),
+    ("security-events", READ_WRITE),
+    ("statuses", READ_WRITE),
     ("vulnerability-alerts", &["read", "none"]),
 ];
 const CONTAINER_KEYS: &[&str] = &["image", "options", "env", "ports", "volumes", "credentials"];
@@ -78,8 +91,9 @@ impl Report<'_> {
                         retry.on_lost_runner = true;
                     } else {
                         let message = format!("Unexpected value '{}'", crate::source::clip(&cause, 100));
-                        self.error(at, "unexpected-value", message).hint =
-                            Some("Expected lost-runner; exit codes have a key of their own: exit-codes".to_owned());
+                        self.error(at, "unexpected-value", message).hint = Some(
+                            "Expected lost-runner; exit codes have a key of their own: exit-codes".to_owned(),
+                        );
                     }
                 }
             }
@@ -96,7 +110,8 @@ impl Report<'_> {
         if let Some(n) = fields.get("backoff-seconds").and_then(|n| self.number(n, 0.0, 86_400.0, false)) {
             retry.backoff_seconds = n;
         }
-        if let Some(n) = fields.get("backoff-cap-seconds").and_then(|n| self.number(n, 0.0, 86_400.0, false)) {
+        if let Some(n) = fields.get("backoff-cap-seconds").and_then(|n| self.number(n, 0.0, 86_400.0, false))
+        {
             retry.backoff_cap_seconds = n;
         }
         retry
@@ -145,7 +160,9 @@ impl Report<'_> {
     pub(super) fn environment(&mut self, entry: &Entry) {
         let node = &entry.value;
         if let Kind::Mapping(_) = &node.kind {
-            let Some(fields) = self.fields(node, &["name", "url", "deployment"], "'environment'") else { return };
+            let Some(fields) = self.fields(node, &["name", "url", "deployment"], "'environment'") else {
+                return;
+            };
             match fields.get("name") {
                 Some(n) => drop(self.text(n, Some(&allowed::LEG))),
                 None => self.missing(node.start, "name"),
@@ -169,7 +186,9 @@ impl Report<'_> {
     pub(super) fn snapshot(&mut self, entry: &Entry) {
         let node = &entry.value;
         if let Kind::Mapping(_) = &node.kind {
-            let Some(fields) = self.fields(node, &["image-name", "version", "if"], "'snapshot'") else { return };
+            let Some(fields) = self.fields(node, &["image-name", "version", "if"], "'snapshot'") else {
+                return;
+            };
             match fields.get("image-name") {
                 Some(n) => drop(self.non_empty(n, None)),
                 None => self.missing(node.start, "image-name"),
@@ -199,7 +218,8 @@ impl Report<'_> {
         } else {
             self.container(node, false);
         }
-        let hint = if services { "The services are not started" } else { "The steps run on the runner itself" };
+        let hint =
+            if services { "The services are not started" } else { "The steps run on the runner itself" };
         self.not_enforced(entry.key.start, entry.name(), hint);
     }
 

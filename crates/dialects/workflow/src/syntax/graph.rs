@@ -18,9 +18,13 @@ pub(super) fn check(report: &mut Report<'_>, jobs_at: usize, known: &[&str], job
                 continue;
             }
             complete = false;
+            if report.is_full() {
+                continue;
+            }
             let message =
                 format!("Job '{}' depends on unknown job '{}'.", clip(&job.key, 100), clip(&need.key, 100));
-            let hint = nearest(&need.key, known.iter().copied()).map(|word| format!("Did you mean '{word}'?"));
+            let hint =
+                nearest(&need.key, known.iter().copied()).map(|word| format!("Did you mean '{word}'?"));
             report.error(need.at, "unknown-job", message).hint = hint;
         }
     }
@@ -28,7 +32,11 @@ pub(super) fn check(report: &mut Report<'_>, jobs_at: usize, known: &[&str], job
         return;
     }
     if jobs.iter().all(|job| !job.needs.is_empty()) {
-        report.error(jobs_at, "no-first-job", "The workflow must contain at least one job with no dependencies.");
+        report.error(
+            jobs_at,
+            "no-first-job",
+            "The workflow must contain at least one job with no dependencies.",
+        );
     }
     report_cycles(report, jobs);
 }
@@ -36,8 +44,10 @@ pub(super) fn check(report: &mut Report<'_>, jobs_at: usize, known: &[&str], job
 /// Takes away what can run until nothing changes; what is left contains the cycles.
 fn report_cycles(report: &mut Report<'_>, jobs: &[Job]) {
     let index: HashMap<&str, usize> = jobs.iter().enumerate().map(|(i, job)| (job.key.as_str(), i)).collect();
-    let needs: Vec<Vec<usize>> =
-        jobs.iter().map(|job| job.needs.iter().filter_map(|n| index.get(n.key.as_str()).copied()).collect()).collect();
+    let needs: Vec<Vec<usize>> = jobs
+        .iter()
+        .map(|job| job.needs.iter().filter_map(|n| index.get(n.key.as_str()).copied()).collect())
+        .collect();
     let mut dependents = vec![Vec::new(); jobs.len()];
     let mut waiting: Vec<usize> = needs.iter().map(Vec::len).collect();
     for (i, list) in needs.iter().enumerate() {

@@ -19,15 +19,36 @@ pub(super) enum JobKind {
 }
 
 const KEYS: &[&str] = &[
-    "name", "needs", "if", "runs-on", "strategy", "timeout-minutes", "cancel-timeout-minutes", "continue-on-error",
-    "container", "services", "env", "environment", "permissions", "concurrency", "outputs", "defaults", "steps",
+    "name",
+    "needs",
+    "if",
+    "runs-on",
+    "strategy",
+    "timeout-minutes",
+    "cancel-timeout-minutes",
+    "continue-on-error",
+    "container",
+    "services",
+    "env",
+    "environment",
+    "permissions",
+    "concurrency",
+    "outputs",
+    "defaults",
+    "steps",
     "snapshot",
 ];
 const CALL_KEYS: &[&str] =
     &["name", "uses", "with", "secrets", "needs", "if", "permissions", "concurrency", "strategy"];
 /// Not GitHub's.
 pub(super) const EXTENSIONS: &[&str] = &[
-    "queue", "priority", "queue-timeout-minutes", "idle-timeout-minutes", "min-boundary", "retry", "limits",
+    "queue",
+    "priority",
+    "queue-timeout-minutes",
+    "idle-timeout-minutes",
+    "min-boundary",
+    "retry",
+    "limits",
 ];
 
 /// Reads a job; `None` if it is not even a mapping.
@@ -50,11 +71,14 @@ pub(super) fn read(report: &mut Report<'_>, key: &str, at: usize, node: &Node, k
         runs_on: None,
         strategy: value("strategy").and_then(|n| report.strategy(n)),
         timeout_minutes: value("timeout-minutes").and_then(|n| report.minutes(n, &allowed::LEG)),
-        cancel_timeout_minutes: value("cancel-timeout-minutes").and_then(|n| report.minutes(n, &allowed::LEG)),
+        cancel_timeout_minutes: value("cancel-timeout-minutes")
+            .and_then(|n| report.minutes(n, &allowed::LEG)),
         continue_on_error: value("continue-on-error").and_then(|n| report.boolean(n, &allowed::LEG)),
         concurrency: value("concurrency").and_then(|n| report.concurrency(n, &allowed::LEG)),
         env: value("env").map(|n| report.env(n, &allowed::LEG_AND_SECRETS, true)).unwrap_or_default(),
-        defaults: value("defaults").map(|n| report.defaults(n, Some(&allowed::JOB_DEFAULTS))).unwrap_or_default(),
+        defaults: value("defaults")
+            .map(|n| report.defaults(n, Some(&allowed::JOB_DEFAULTS)))
+            .unwrap_or_default(),
         outputs: value("outputs").map(|n| report.outputs(n)).unwrap_or_default(),
         steps: Vec::new(),
         uses: None,
@@ -73,8 +97,9 @@ pub(super) fn read(report: &mut Report<'_>, key: &str, at: usize, node: &Node, k
     match value("runs-on") {
         Some(n) => job.runs_on = report.runs_on(n),
         None if kind == JobKind::OfWorkflow => {
-            report.error(at, "missing-key", "Required property is missing: runs-on").hint =
-                Some("Name the labels of the runners that may take it, such as: runs-on: self-hosted".to_owned());
+            report.error(at, "missing-key", "Required property is missing: runs-on").hint = Some(
+                "Name the labels of the runners that may take it, such as: runs-on: self-hosted".to_owned(),
+            );
         }
         None => {}
     }
@@ -110,7 +135,9 @@ fn check_keys(report: &mut Report<'_>, entries: &[Entry], call: bool, kind: JobK
         let hint = match name {
             "needs" | "uses" if kind == JobKind::Plain => "A plain job stands alone; use a workflow for this",
             "with" | "secrets" if !call => "It belongs to jobs with 'uses', or to steps",
-            _ if call && KEYS.contains(&name) => "A job with 'uses' calls another workflow and cannot have this key",
+            _ if call && KEYS.contains(&name) => {
+                "A job with 'uses' calls another workflow and cannot have this key"
+            }
             _ => {
                 report.unknown_key(entry, &known, "a job");
                 continue;
@@ -151,13 +178,17 @@ impl Report<'_> {
             Kind::Sequence(items) => items.as_slice(),
             _ => std::slice::from_ref(node),
         };
-        let mut good = true;
+        let mut good = !nodes.is_empty();
+        if !good {
+            self.error(node.start, "unexpected-value", "'runs-on' gives no label");
+        }
         for node in nodes {
             let Some(text) = self.non_empty(node, Some(&allowed::LEG)) else {
                 good = false;
                 continue;
             };
-            if text.template.is_none() && !fleetfoot_model::labels::Label::from(text.raw.as_str()).is_valid() {
+            if text.template.is_none() && !fleetfoot_model::labels::Label::from(text.raw.as_str()).is_valid()
+            {
                 self.unexpected(node, "a label: at most 256 characters, no commas");
                 good = false;
             }
@@ -168,14 +199,18 @@ impl Report<'_> {
     fn strategy(&mut self, node: &Node) -> Option<Dynamic> {
         if matches!(node.kind, Kind::Mapping(_)) {
             let fields = self.fields(node, &["matrix", "fail-fast", "max-parallel"], "'strategy'")?;
+            let mut good = true;
             if let Some(n) = fields.get("fail-fast") {
-                self.boolean(n, &allowed::STRATEGY)?;
+                good &= self.boolean(n, &allowed::STRATEGY).is_some();
             }
             if let Some(n) = fields.get("max-parallel").filter(|n| !is_expression(n)) {
-                self.number(n, 1.0, 1e6, true)?;
+                good &= self.number(n, 1.0, 1e6, true).is_some();
             }
             if let Some(n) = fields.get("matrix").filter(|n| !is_expression(n)) {
-                self.matrix(n)?;
+                good &= self.matrix(n).is_some();
+            }
+            if !good {
+                return None;
             }
         } else if !is_expression(node) {
             self.unexpected(node, "a mapping with the keys matrix, fail-fast, max-parallel");
@@ -201,7 +236,7 @@ impl Report<'_> {
         if !read.is_literal() {
             return Some(());
         }
-        let problem = matrix::expand(&read.literal_value()).err()?;
+        let Err(problem) = matrix::expand(&read.literal_value()) else { return Some(()) };
         let at = match &problem.key {
             Some(key) => read.get(key).map_or(node.start, |d| d.start),
             None => node.start,
@@ -216,7 +251,10 @@ impl Report<'_> {
         let (path, version) = uses.raw.split_once('@').unwrap_or((&uses.raw, ""));
         let remote = path.split('/').filter(|s| !s.is_empty()).count() >= 3 && !version.is_empty();
         if !(local && version.is_empty() || remote && !local) {
-            let message = format!("Expected format {{org}}/{{repo}}/path@ref or ./path. Actual '{}'", clip(&uses.raw, 200));
+            let message = format!(
+                "Expected format {{org}}/{{repo}}/path@ref or ./path. Actual '{}'",
+                clip(&uses.raw, 200)
+            );
             self.error(node.start, "uses", message);
         }
         if let Some(e) = with {

@@ -1,8 +1,8 @@
 //! Traps that are no errors: conditions that are always true, and values that
 //! strangers can choose inside of scripts.
 
-use super::value::Text;
 use super::places;
+use super::value::Text;
 use crate::source::Report;
 use crate::yaml::Node;
 
@@ -27,10 +27,10 @@ const UNTRUSTED: &[&str] = &[
     "github.event.workflow_run.head_commit.message",
     "github.event.workflow_run.head_commit.author.email",
     "github.event.workflow_run.head_commit.author.name",
-    "github.event.commits[*].message",
-    "github.event.commits[*].author.email",
-    "github.event.commits[*].author.name",
-    "github.event.pages[*].page_name",
+    "github.event.commits.*.message",
+    "github.event.commits.*.author.email",
+    "github.event.commits.*.author.name",
+    "github.event.pages.*.page_name",
     "github.head_ref",
 ];
 
@@ -44,27 +44,27 @@ impl Report<'_> {
 
     /// A script with a value in it that somebody outside can choose.
     pub(super) fn warn_untrusted(&mut self, script: &Text) {
-        let Some(template) = &script.template else { return };
-        for (offset, expr) in template.expressions() {
-            let text = expr.to_string().to_lowercase().replace("['", ".").replace("']", "");
-            // A comparison or a test gives a boolean, whatever it looks at.
-            let tests = ["contains(", "startswith(", "endswith("];
-            if tests.iter().any(|t| text.starts_with(t)) || text.contains(" == ") || text.contains(" != ") {
+        let Some(template) = script.template.as_ref().filter(|_| !self.is_crowded()) else { return };
+        for (_, expr) in template.expressions() {
+            if is_test(&expr.to_string().to_lowercase()) {
                 continue;
             }
-            let Some(path) = UNTRUSTED.iter().find(|path| mentions(&text, path)) else { continue };
+            let found = expr.references().into_iter().find(|(path, _)| UNTRUSTED.contains(&path.as_str()));
+            let Some((path, offset)) = found else { continue };
             let at = places::locate(self.source, script.start, script.end, &script.raw, offset);
-            let message = format!("'{path}' is chosen by whoever caused the event and becomes part of the script");
+            let message =
+                format!("'{path}' is chosen by whoever caused the event and becomes part of the script");
             self.warning(at, "script-injection", message).hint =
                 Some("Pass it by 'env' and use the variable, quoted, in the script".to_owned());
         }
     }
 }
 
-/// Whether the path stands in the text as a whole.
-fn mentions(text: &str, path: &str) -> bool {
-    text.match_indices(path).any(|(at, _)| {
-        let name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
-        !text[..at].ends_with(name) && !text[at + path.len()..].starts_with(name)
-    })
+/// Whether an expression gives a boolean, whatever it looks at: one comparison
+/// or test that no `&&` or `||` follows, since those give their operands.
+fn is_test(text: &str) -> bool {
+    let test = ["contains(", "startswith(", "endswith(", "!"].iter().any(|t| text.starts_with(t));
+    (test || text.contains(" == ") || text.contains(" != "))
+        && !text.contains(" && ")
+        && !text.contains(" || ")
 }

@@ -17,8 +17,8 @@ mod value;
 mod workflow;
 
 pub(crate) use places::locate;
-pub use triggers::{Schedule, Trigger};
 pub(crate) use triggers::{Input, InputKind};
+pub use triggers::{Schedule, Trigger};
 pub(crate) use value::{Dynamic, Shape, Text};
 pub(crate) use workflow::{read_job_document, read_workflow};
 

@@ -10,7 +10,8 @@ pub(crate) fn locate(source: &SourceText, start: usize, end: usize, text: &str, 
     let written = source.slice(start, end);
     let offset = floor(text, offset);
     let Some(opening) = text[..ceil(text, offset + 3)].rfind("${{") else {
-        return within(written, text.trim_end(), offset).map_or_else(|| line_of_block(written, text, offset) + start, |at| start + at);
+        let found = written.find(text.trim_end()).map(|at| at + offset);
+        return start + found.or_else(|| within_block(written, text, offset)).unwrap_or_default();
     };
     // The k-th opening of the text is the k-th opening of what is written.
     let count = text[..opening].matches("${{").count();
@@ -19,20 +20,16 @@ pub(crate) fn locate(source: &SourceText, start: usize, end: usize, text: &str, 
     if written[found..].starts_with(tail) { start + found + tail.len() } else { start + found }
 }
 
-fn within(written: &str, text: &str, offset: usize) -> Option<usize> {
-    written.find(text).map(|at| at + offset.min(text.len()))
-}
-
-/// The line of a block scalar that the offset is on: its first character that
-/// is not a blank.
-fn line_of_block(written: &str, text: &str, offset: usize) -> usize {
-    if !written.starts_with('|') {
-        return 0;
-    }
-    let line = text[..offset].matches('\n').count() + 1;
-    let Some((at, _)) = written.match_indices('\n').nth(line - 1) else { return 0 };
-    let rest = &written[at + 1..];
-    at + 1 + (rest.len() - rest.trim_start_matches(' ').len())
+/// For a literal block scalar, whose lines are as written but for their
+/// indentation.
+fn within_block(written: &str, text: &str, offset: usize) -> Option<usize> {
+    let before = &text[..offset];
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = text[line_start..].lines().next()?;
+    let found = written.split_inclusive('\n').nth(before.matches('\n').count())?;
+    let skipped =
+        written.split_inclusive('\n').take(before.matches('\n').count()).map(str::len).sum::<usize>();
+    Some(skipped + found.find(line)? + (offset - line_start))
 }
 
 fn floor(text: &str, at: usize) -> usize {

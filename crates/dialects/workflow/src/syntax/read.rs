@@ -4,7 +4,7 @@
 use super::allowed::Allowed;
 use super::places;
 use super::value::{Dynamic, Shape, Text};
-use crate::source::{Report, clip, nearest};
+use crate::source::{Report, clip, nearest, one_line};
 use crate::yaml::{Entry, Kind, Meaning, Node, Scalar};
 use fleetfoot_expr::{ExprError, Template, Value};
 
@@ -90,6 +90,9 @@ impl Report<'_> {
     }
 
     pub(super) fn unknown_key(&mut self, entry: &Entry, known: &[&str], place: &str) {
+        if self.is_full() {
+            return;
+        }
         let name = clip(entry.name(), 100);
         let hint = match nearest(&name, known.iter().copied()) {
             Some(word) => format!("Did you mean '{word}'?"),
@@ -155,7 +158,8 @@ impl Report<'_> {
         match nearest(&text, known.iter().copied()) {
             Some(word) if node.as_scalar().is_some() && !text.is_empty() => {
                 let message = format!("Unexpected value '{}'", clip(&text, 100));
-                self.error(node.start, "unexpected-value", message).hint = Some(format!("Did you mean '{word}'?"));
+                self.error(node.start, "unexpected-value", message).hint =
+                    Some(format!("Did you mean '{word}'?"));
             }
             _ => self.unexpected(node, &format!("one of: {}", known.join(", "))),
         }
@@ -246,11 +250,16 @@ impl Report<'_> {
             return Some(Text { start: node.start, end: node.end, raw, template: None });
         }
         let Some(allowed) = allowed else {
-            let at = places::locate(self.source, node.start, node.end, &raw, raw.find("${{").unwrap_or_default());
+            let at =
+                places::locate(self.source, node.start, node.end, &raw, raw.find("${{").unwrap_or_default());
             let message = "A template expression is not allowed in this context";
-            self.error(at, "expression-not-allowed", message).hint = Some("Write the value itself".to_owned());
+            self.error(at, "expression-not-allowed", message).hint =
+                Some("Write the value itself".to_owned());
             return None;
         };
+        if self.is_full() {
+            return None;
+        }
         let template = match Template::parse(&raw) {
             Ok(template) => template,
             Err(error) => {
@@ -278,8 +287,8 @@ impl Report<'_> {
         if raw.trim().is_empty() {
             return None;
         }
-        let checked = fleetfoot_expr::condition(&raw)
-            .and_then(|expr| expr.check(allowed.contexts, allowed.functions));
+        let checked =
+            fleetfoot_expr::condition(&raw).and_then(|expr| expr.check(allowed.contexts, allowed.functions));
         if let Err(error) = checked {
             self.expression_error(node, &raw, &error, Some(allowed));
             return None;
@@ -291,9 +300,12 @@ impl Report<'_> {
     }
 
     fn expression_error(&mut self, node: &Node, raw: &str, error: &ExprError, allowed: Option<&Allowed>) {
+        if self.is_full() {
+            return;
+        }
         let at = places::locate(self.source, node.start, node.end, raw, error.position);
         let hint = allowed.and_then(|allowed| expression_hint(&error.message, allowed));
-        self.error(at, "expression", clip(&error.message, 500)).hint = hint;
+        self.error(at, "expression", one_line(&error.message)).hint = hint;
     }
 }
 
@@ -303,9 +315,11 @@ fn expression_hint(message: &str, allowed: &Allowed) -> Option<String> {
     let (name, _) = rest.split_once('\'')?;
     let known: Vec<&str> = match what {
         "Unrecognized named-value" => allowed.contexts.to_vec(),
-        "Unrecognized function" => {
-            fleetfoot_expr::BUILTIN_FUNCTIONS.iter().chain(allowed.functions).map(|(name, ..)| *name).collect()
-        }
+        "Unrecognized function" => fleetfoot_expr::BUILTIN_FUNCTIONS
+            .iter()
+            .chain(allowed.functions)
+            .map(|(name, ..)| *name)
+            .collect(),
         _ => return None,
     };
     Some(match nearest(name, known.iter().copied()) {

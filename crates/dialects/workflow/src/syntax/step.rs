@@ -8,7 +8,15 @@ use std::collections::{HashMap, HashSet};
 
 const SHELLS: &[&str] = &["bash", "sh", "pwsh", "powershell", "python", "cmd"];
 const RUN_KEYS: &[&str] = &[
-    "name", "id", "if", "timeout-minutes", "run", "continue-on-error", "env", "working-directory", "shell",
+    "name",
+    "id",
+    "if",
+    "timeout-minutes",
+    "run",
+    "continue-on-error",
+    "env",
+    "working-directory",
+    "shell",
     "background",
 ];
 const USES_KEYS: &[&str] =
@@ -117,7 +125,8 @@ impl Report<'_> {
             return None;
         }
         if !ids.taken.insert(id.to_lowercase()) {
-            let message = format!("The identifier '{id}' may not be used more than once within the same scope.");
+            let message =
+                format!("The identifier '{id}' may not be used more than once within the same scope.");
             self.error(entry.value.start, "duplicate-id", message);
             return None;
         }
@@ -135,7 +144,11 @@ impl Report<'_> {
         let shell = self.non_empty(node, allowed)?;
         let name = shell.raw.trim();
         if shell.template.is_none() && !SHELLS.contains(&name) && !name.contains("{0}") {
-            let message = format!("Invalid shell option '{}'. Shell must be a valid built-in ({}) or a format string containing '{{0}}'", clip(name, 100), SHELLS.join(", "));
+            let message = format!(
+                "Invalid shell option '{}'. Shell must be a valid built-in ({}) or a format string containing '{{0}}'",
+                clip(name, 100),
+                SHELLS.join(", ")
+            );
             self.error(node.start, "shell", message);
             return None;
         }
@@ -161,14 +174,12 @@ impl Report<'_> {
     fn with(&mut self, entry: Option<&Entry>) -> indexmap::IndexMap<String, String> {
         let Some(entry) = entry else { return indexmap::IndexMap::new() };
         let entries = self.mapping(&entry.value, "a mapping of inputs").unwrap_or_default();
-        for input in entries.iter().filter(|e| e.name() == "script") {
+        self.strings_seen(entries, &allowed::STEP, |report, name, text| {
             // actions/github-script runs it as a program.
-            let quiet = input.value.as_scalar().is_some_and(|s| s.text.contains("${{"));
-            if let Some(text) = quiet.then(|| self.text(&input.value, Some(&allowed::STEP))).flatten() {
-                self.warn_untrusted(&text);
+            if name == "script" {
+                report.warn_untrusted(text);
             }
-        }
-        self.strings(entries, &allowed::STEP)
+        })
     }
 
     fn background(&mut self, entry: &Entry) {

@@ -99,7 +99,8 @@ impl Report<'_> {
         let name = self.word(node)?;
         let found = EVENTS.iter().find(|e| e.name == name);
         if found.is_none() {
-            let hint = nearest(&name, EVENTS.iter().map(|e| e.name)).map(|word| format!("Did you mean '{word}'?"));
+            let hint =
+                nearest(&name, EVENTS.iter().map(|e| e.name)).map(|word| format!("Did you mean '{word}'?"));
             let message = format!("Unexpected value '{}'", clip(&name, 100));
             self.error(node.start, "unknown-event", message).hint =
                 hint.or_else(|| Some("It is not the name of an event".to_owned()));
@@ -133,8 +134,9 @@ impl Report<'_> {
             if let (Some(_), Some(second)) = (fields.entry(filter), fields.entry(&ignore)) {
                 let message =
                     format!("you may only define one of `{filter}` and `{ignore}` for a single event");
-                self.error(second.key.start, "conflicting-filters", message).hint =
-                    Some(format!("Use `{filter}` alone, with patterns that begin with `!` for what to leave out"));
+                self.error(second.key.start, "conflicting-filters", message).hint = Some(format!(
+                    "Use `{filter}` alone, with patterns that begin with `!` for what to leave out"
+                ));
             }
         }
         let keys = ["types"].iter().chain(event.filters);
@@ -173,7 +175,15 @@ impl Report<'_> {
                 continue;
             };
             let Some(cron) = self.word(node) else { continue };
-            if let Some(problem) = cron::problem(&cron) {
+            if cron.starts_with('$') {
+                // Starter workflows have `$cron-daily`, which GitHub fills in when one is chosen.
+                self.warning(
+                    node.start,
+                    "placeholder",
+                    format!("'{}' is a placeholder: it never fires", clip(&cron, 100)),
+                )
+                .hint = Some("Write a cron expression of five fields in its place".to_owned());
+            } else if let Some(problem) = cron::problem(&cron) {
                 let message = format!("Invalid CRON expression '{}': {problem}", clip(&cron, 100));
                 self.error(node.start, "cron", message).hint =
                     Some("Five fields: minute, hour, day of month, month, day of week".to_owned());
@@ -191,7 +201,9 @@ impl Report<'_> {
                 on.call_inputs = inputs;
             } else if event.name == "workflow_dispatch" {
                 if inputs.len() > MAX_DISPATCH_INPUTS {
-                    let message = format!("You may only define up to {MAX_DISPATCH_INPUTS} inputs for a `workflow_dispatch` event");
+                    let message = format!(
+                        "You may only define up to {MAX_DISPATCH_INPUTS} inputs for a `workflow_dispatch` event"
+                    );
                     self.error(node.start, "too-many-inputs", message);
                 }
                 on.dispatch_inputs = inputs;
@@ -202,7 +214,9 @@ impl Report<'_> {
                 if entry.value.is_null() {
                     continue;
                 }
-                let Some(secret) = self.fields(&entry.value, &["description", "required"], "a secret") else { continue };
+                let Some(secret) = self.fields(&entry.value, &["description", "required"], "a secret") else {
+                    continue;
+                };
                 if let Some(n) = secret.get("description") {
                     self.text(n, None);
                 }
@@ -214,7 +228,9 @@ impl Report<'_> {
         if let Some(node) = fields.get("outputs").filter(|n| !n.is_null()) {
             for entry in self.mapping(node, "a mapping of outputs").unwrap_or_default() {
                 self.identifier(&entry.key, entry.name());
-                let Some(output) = self.fields(&entry.value, &["description", "value"], "an output") else { continue };
+                let Some(output) = self.fields(&entry.value, &["description", "value"], "an output") else {
+                    continue;
+                };
                 if let Some(n) = output.get("description") {
                     self.text(n, None);
                 }
@@ -300,7 +316,9 @@ impl Report<'_> {
         let text = super::read::scalar_text(scalar);
         let problem = match input.kind {
             // The web form has only text, so that 'true' in quotes is common.
-            InputKind::Boolean if !matches!(text.as_str(), "true" | "false") => Some("true or false".to_owned()),
+            InputKind::Boolean if !matches!(text.as_str(), "true" | "false") => {
+                Some("true or false".to_owned())
+            }
             InputKind::Number if value.to_number().is_nan() => Some("a number".to_owned()),
             InputKind::Choice if !input.options.is_empty() && !input.options.contains(&text) => {
                 Some(format!("one of the options: {}", input.options.join(", ")))
@@ -324,7 +342,9 @@ impl Report<'_> {
         };
         let shown = clip(id, 120);
         let problem = if id.is_empty() || id.len() >= 100 || !id.chars().enumerate().all(legal) {
-            format!("The identifier '{shown}' is invalid. IDs may only contain alphanumeric characters, '_', and '-'. IDs must start with a letter or '_' and must be less than 100 characters.")
+            format!(
+                "The identifier '{shown}' is invalid. IDs may only contain alphanumeric characters, '_', and '-'. IDs must start with a letter or '_' and must be less than 100 characters."
+            )
         } else if id.starts_with("__") {
             format!("The identifier '{shown}' is invalid. IDs starting with '__' are reserved.")
         } else {

@@ -34,7 +34,9 @@ impl Dynamic {
             Shape::Literal(_) => true,
             Shape::Expression(_) => false,
             Shape::Sequence(items) => items.iter().all(Self::is_literal),
-            Shape::Mapping(pairs) => pairs.iter().all(|(key, value)| key.template.is_none() && value.is_literal()),
+            Shape::Mapping(pairs) => {
+                pairs.iter().all(|(key, value)| key.template.is_none() && value.is_literal())
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use super::allowed;
 use super::graph;
 use super::job::{self, JobKind};
 use super::read::Fields;
-use super::value::Dynamic;
+use super::value::{Dynamic, Text};
 use super::{Env, Workflow};
 use crate::source::Report;
 use crate::yaml::{Entry, Kind, Node};
@@ -32,7 +32,8 @@ pub(crate) fn read_workflow(report: &mut Report<'_>, root: &Node) -> Workflow {
         unknown_root_key(report, entry);
     }
     let get = |key: &str| entries.iter().find(|e| e.name() == key);
-    workflow.name = get("name").and_then(|e| report.text(&e.value, None)).map(|t| t.raw).filter(|n| !n.is_empty());
+    workflow.name =
+        get("name").and_then(|e| report.text(&e.value, None)).map(|t| t.raw).filter(|n| !n.is_empty());
     workflow.run_name = get("run-name").and_then(|e| report.text(&e.value, Some(&allowed::RUN)));
     if let Some(e) = get("description") {
         report.text(&e.value, None);
@@ -122,19 +123,40 @@ impl Report<'_> {
     fn env_expression(&mut self, node: &Node, allowed: &'static allowed::Allowed, whole: bool) -> Env {
         let Some(read) = self.text(node, Some(allowed)) else { return Env::default() };
         let late = |t: &fleetfoot_expr::Template| {
-            t.expressions().any(|(_, e)| e.contexts().any(|c| !allowed::LEG.contexts.contains(&c)) || e.functions().any(|f| f == "hashfiles"))
+            t.expressions().any(|(_, e)| {
+                e.contexts().any(|c| !allowed::LEG.contexts.contains(&c))
+                    || e.functions().any(|f| f == "hashfiles")
+            })
         };
         let single = read.template.as_ref().is_some_and(|t| t.is_single() && whole && !late(t));
         if !single {
-            self.error(node.start, "not-supported", "One expression for the whole mapping is not supported here")
-                .hint = Some("Write the names, with an expression as each value".to_owned());
+            self.error(
+                node.start,
+                "not-supported",
+                "One expression for the whole mapping is not supported here",
+            )
+            .hint = Some("Write the names, with an expression as each value".to_owned());
             return Env::default();
         }
         Env::Expression(read)
     }
 
     /// A mapping of literal names to templates.
-    pub(super) fn strings(&mut self, entries: &[Entry], allowed: &allowed::Allowed) -> IndexMap<String, String> {
+    pub(super) fn strings(
+        &mut self,
+        entries: &[Entry],
+        allowed: &allowed::Allowed,
+    ) -> IndexMap<String, String> {
+        self.strings_seen(entries, allowed, |_, _, _| {})
+    }
+
+    /// The same; `look` sees every name and its text.
+    pub(super) fn strings_seen(
+        &mut self,
+        entries: &[Entry],
+        allowed: &allowed::Allowed,
+        look: impl Fn(&mut Self, &str, &Text),
+    ) -> IndexMap<String, String> {
         let mut map = IndexMap::new();
         for entry in entries {
             if entry.name().contains("${{") {
@@ -146,6 +168,7 @@ impl Report<'_> {
                 continue;
             }
             if let Some(text) = self.text(&entry.value, Some(allowed)) {
+                look(self, entry.name(), &text);
                 map.insert(entry.name().to_owned(), text.raw);
             }
         }
@@ -175,7 +198,8 @@ impl Report<'_> {
             }
             Kind::Scalar(_) => self.group(node, allowed)?,
             Kind::Mapping(_) => {
-                let fields: Fields<'_> = self.fields(node, &["group", "cancel-in-progress", "queue"], "'concurrency'")?;
+                let fields: Fields<'_> =
+                    self.fields(node, &["group", "cancel-in-progress", "queue"], "'concurrency'")?;
                 match fields.get("group") {
                     Some(n) => self.group(n, allowed)?,
                     None => {

@@ -17,7 +17,8 @@ pub(crate) fn load(report: &mut Report<'_>) -> Option<Node> {
         block_nesting_limit: MAX_DEPTH + 1,
     };
     options.set_emit_comments(false);
-    let mut loader = Loader { report, open: Vec::new(), anchors: HashMap::new(), nodes: 0, text: 0, root: None };
+    let mut loader =
+        Loader { report, open: Vec::new(), anchors: HashMap::new(), nodes: 0, text: 0, root: None };
     for next in Parser::new_from_str_with_options(text, options) {
         let step = match next {
             Ok((event, span)) => loader.event(event, span),
@@ -81,7 +82,11 @@ impl Loader<'_, '_> {
         let end = offset(&span.end);
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
-                let d = self.report.error(start, "multiple-documents", "The file has more than one YAML document");
+                let d = self.report.error(
+                    start,
+                    "multiple-documents",
+                    "The file has more than one YAML document",
+                );
                 d.hint = Some("Put every document into a file of its own".to_owned());
                 Err(Stop)
             }
@@ -97,7 +102,11 @@ impl Loader<'_, '_> {
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), &span);
-                self.open(start, anchor, Items::Mapping { entries: Vec::new(), key: None, seen: HashMap::new() })
+                self.open(
+                    start,
+                    anchor,
+                    Items::Mapping { entries: Vec::new(), key: None, seen: HashMap::new() },
+                )
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(end),
             Event::Alias(id) => self.alias(id, start),
@@ -211,7 +220,12 @@ impl Loader<'_, '_> {
     }
 }
 
-fn add_entry(report: &mut Report<'_>, entries: &mut Vec<Entry>, seen: &mut HashMap<String, usize>, entry: Entry) {
+fn add_entry(
+    report: &mut Report<'_>,
+    entries: &mut Vec<Entry>,
+    seen: &mut HashMap<String, usize>,
+    entry: Entry,
+) {
     let at = entry.key.start;
     let Some(key) = entry.key.as_scalar() else {
         report.error(at, "yaml-key", "A key must be a scalar, not a mapping or a sequence");
@@ -243,20 +257,26 @@ fn explain(error: &ScanError) -> (&'static str, String, Option<&'static str>) {
         ErrorKind::RecursionLimitExceeded => {
             ("too-deep", format!("The document is nested deeper than {MAX_DEPTH} levels"), None)
         }
-        ErrorKind::UnknownAnchor => {
-            ("yaml-alias", "The alias names an anchor that does not exist".to_owned(), Some("Anchors must stand before their aliases; quote a value that begins with '*'"))
-        }
+        ErrorKind::UnknownAnchor => (
+            "yaml-alias",
+            "The alias names an anchor that does not exist".to_owned(),
+            Some("Anchors must stand before their aliases; quote a value that begins with '*'"),
+        ),
         ErrorKind::TabNotAllowed
         | ErrorKind::TabInBlockIndentation
         | ErrorKind::TabInIndentation
         | ErrorKind::TabAtBlockScalarStart
         | ErrorKind::TabInPlainScalar => ("yaml", "A tab is not allowed here".to_owned(), Some(TABS)),
-        ErrorKind::UnclosedQuotedScalar => {
-            ("yaml", "A quoted value is not closed".to_owned(), Some("Add the closing quote; a quote within single quotes is written ''"))
-        }
-        ErrorKind::UnknownQuotedScalarEscape => {
-            ("yaml", "Unknown escape within double quotes".to_owned(), Some("Write a backslash as \\\\, or use single quotes"))
-        }
+        ErrorKind::InvalidQuotedScalarIndent | ErrorKind::UnclosedQuotedScalar => (
+            "yaml",
+            "A quoted value is not closed".to_owned(),
+            Some("Add the closing quote; a quote within single quotes is written ''"),
+        ),
+        ErrorKind::UnknownQuotedScalarEscape => (
+            "yaml",
+            "Unknown escape within double quotes".to_owned(),
+            Some("Write a backslash as \\\\, or use single quotes"),
+        ),
         ErrorKind::UnclosedFlowCollection { open } => {
             ("yaml", format!("'{open}' is not closed"), Some("Add the closing bracket, or quote the value"))
         }
@@ -267,7 +287,11 @@ fn explain(error: &ScanError) -> (&'static str, String, Option<&'static str>) {
             ("yaml", "A mapping is not allowed here".to_owned(), Some(QUOTE))
         }
         ErrorKind::ExpectedBlockMappingKey | ErrorKind::InvalidIndentation | ErrorKind::SimpleKeyExpected => {
-            ("yaml", format!("Invalid YAML: {text}"), Some("Check the indentation of this line and the one before"))
+            (
+                "yaml",
+                format!("Invalid YAML: {text}"),
+                Some("Check the indentation of this line and the one before"),
+            )
         }
         _ => ("yaml", format!("Invalid YAML: {text}"), None),
     }

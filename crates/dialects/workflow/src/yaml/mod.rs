@@ -15,7 +15,7 @@ pub(crate) const MAX_DEPTH: usize = 100;
 /// The largest tree, with every alias counted as a copy of its target.
 pub(crate) const MAX_NODES: usize = 200_000;
 /// All scalars of the tree together, with every alias counted as a copy, in bytes.
-pub(crate) const MAX_TEXT: usize = 8 * 1024 * 1024;
+pub(crate) const MAX_TEXT: usize = 2 * 1024 * 1024;
 
 /// A node and its place: byte offsets into the text.
 #[derive(Clone, Debug)]

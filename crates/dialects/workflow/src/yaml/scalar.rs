@@ -65,12 +65,20 @@ mod tests {
 
     #[test]
     fn the_core_schema() {
-        for (text, number) in
-            [("12", 12.0), ("-3.5", -3.5), (".5", 0.5), ("1.", 1.0), ("1e3", 1e3), ("0x1F", 31.0), ("0o17", 15.0)]
-        {
+        for (text, number) in [
+            ("12", 12.0),
+            ("-3.5", -3.5),
+            (".5", 0.5),
+            ("1.", 1.0),
+            ("1e3", 1e3),
+            ("0x1F", 31.0),
+            ("0o17", 15.0),
+        ] {
             assert_eq!(resolve(text), Meaning::Number(number), "{text}");
         }
-        for text in ["yes", "on", "off", "1_000", "0b1", "1e", ".", "-", "0x", "1.2.3", "12:30", "infinity", "nan"] {
+        for text in
+            ["yes", "on", "off", "1_000", "0b1", "1e", ".", "-", "0x", "1.2.3", "12:30", "infinity", "nan"]
+        {
             assert_eq!(resolve(text), Meaning::Text, "{text}");
         }
         assert_eq!(resolve("True"), Meaning::Bool(true));
