@@ -1,5 +1,6 @@
 //! The client against a small real HTTP server: how answers become values or
 //! errors, and that streams go on where they were cut.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};

@@ -1,4 +1,5 @@
 //! The daemon between a control plane and an executor that misbehave.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! A whole runner over HTTP, with the engine and real processes.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod support;
 

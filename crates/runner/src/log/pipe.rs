@@ -259,10 +259,8 @@ impl LogPipe {
         }
         state.under_way = (!rest.is_empty()).then(|| rest.clone());
         // The file is removed when the last byte that came from it is safe.
-        if rest.is_empty() && state.spool.as_ref().is_some_and(|s| s.unread() == 0) {
-            if let Some(spool) = state.spool.take() {
-                spool.remove();
-            }
+        if let Some(spool) = state.spool.take_if(|s| rest.is_empty() && s.unread() == 0) {
+            spool.remove();
         }
         self.room.notify_waiters();
     }

@@ -1,5 +1,6 @@
 //! A control plane and an executor made by hand: the daemon is tested between
 //! them, with faults on either side.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 #![allow(dead_code, unreachable_pub, reason = "every test binary uses its part")]
 
 use async_trait::async_trait;
@@ -86,7 +87,7 @@ pub struct Plane {
 
 impl Plane {
     pub fn submit(&self, job: u64, name: &str) -> AttemptRef {
-        let attempt = AttemptRef { job: JobId(job), attempt: 1, epoch: Epoch(job * 10) };
+        let attempt = attempt(job);
         self.world.lock().queue.push_back((attempt, name.to_owned()));
         self.changed.notify_waiters();
         attempt
@@ -152,6 +153,10 @@ impl Plane {
             || response.shut_down;
         (response, anything)
     }
+}
+
+pub fn attempt(job: u64) -> AttemptRef {
+    AttemptRef { job: JobId(job), attempt: 1, epoch: Epoch(job * 10) }
 }
 
 pub fn assignment(attempt: AttemptRef, name: &str) -> Assignment {
@@ -305,6 +310,15 @@ impl Executor for Hands {
                 sink.log(0, Stream::Stdout, Timestamp(1), chunk).await;
             }
         }
+        if let ["repeat", length] = words[..] {
+            let line = Bytes::from("0123456789".repeat(6554));
+            let mut left: usize = length.parse().unwrap();
+            while left > 0 {
+                let chunk = line.slice(..line.len().min(left).min(64 << 10));
+                left -= chunk.len();
+                sink.log(0, Stream::Stdout, Timestamp(1), chunk).await;
+            }
+        }
         match words[..] {
             ["wait"] | ["log", _, "then", "wait"] => tokio::select! {
                 biased;
@@ -345,6 +359,16 @@ pub struct Options {
 }
 
 pub fn start(dir: &Path, options: Options, plane: Arc<Plane>, hands: Arc<Hands>) -> Rig {
+    start_with(dir, options, plane.clone(), plane, hands)
+}
+
+pub fn start_with(
+    dir: &Path,
+    options: Options,
+    plane: Arc<Plane>,
+    transport: Arc<dyn ControlPlane>,
+    hands: Arc<Hands>,
+) -> Rig {
     let (stage, shutdown) = watch::channel(Stage::Run);
     let (_info, info) = watch::channel(RunnerInfo::default());
     let notices = Arc::new(Mutex::new(Vec::new()));
@@ -356,7 +380,7 @@ pub fn start(dir: &Path, options: Options, plane: Arc<Plane>, hands: Arc<Hands>)
         info,
         sample: Box::new(Default::default),
         journal: Journal::open(&dir.join("journal"), "fake/1".into()).unwrap(),
-        transport: plane.clone(),
+        transport,
         executor: hands.clone(),
         notices: Arc::new(move |notice| sink.lock().push(notice.clone())),
     };
