@@ -39,8 +39,9 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Answer<Option<&str>> {
 
 async fn authenticate(parts: &Parts, app: &App) -> Answer<Principal> {
     let token = bearer(&parts.headers)?.ok_or_else(|| {
-        Failure::new(Code::Unauthorized, "this needs a token")
-            .with_hint("send `Authorization: Bearer TOKEN`; an admin creates one with `fleetfoot token create`")
+        Failure::new(Code::Unauthorized, "this needs a token").with_hint(
+            "send `Authorization: Bearer TOKEN`; an admin creates one with `fleetfoot token create`",
+        )
     })?;
     Ok(app.control.authenticate(token).await?)
 }

@@ -10,7 +10,8 @@ use fleetfoot_model::{Code, Problem};
 use fleetfoot_objects::{ErrorKind, ObjectError};
 
 /// What a client reads instead of the cause of a fault of ours.
-const INTERNAL_DETAIL: &str = "the server could not do this; its log names the cause under the X-Request-Id of this answer";
+const INTERNAL_DETAIL: &str =
+    "the server could not do this; its log names the cause under the X-Request-Id of this answer";
 
 /// A refused or failed request. Boxed, because a problem is large and an error is rare.
 #[derive(Debug)]

@@ -46,7 +46,9 @@ impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
             Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-            Err(e) => Failure::new(Code::Internal, format!("an answer does not serialise: {e}")).into_response(),
+            Err(e) => {
+                Failure::new(Code::Internal, format!("an answer does not serialise: {e}")).into_response()
+            }
         }
     }
 }
@@ -123,7 +125,9 @@ pub(crate) fn require_json(parts: &Parts) -> Answer<()> {
     match media_type(parts) {
         // A client that names no type can only mean the one that is documented.
         None => Ok(()),
-        Some(t) if t == "application/json" || (t.starts_with("application/") && t.ends_with("+json")) => Ok(()),
+        Some(t) if t == "application/json" || (t.starts_with("application/") && t.ends_with("+json")) => {
+            Ok(())
+        }
         Some(other) => Err(unsupported(&other, "application/json")),
     }
 }
@@ -184,11 +188,21 @@ mod tests {
 
     #[test]
     fn media_types() {
-        for good in [None, Some("application/json"), Some("Application/JSON; charset=utf-8"), Some("application/x+json")] {
+        for good in [
+            None,
+            Some("application/json"),
+            Some("Application/JSON; charset=utf-8"),
+            Some("application/x+json"),
+        ] {
             assert!(require_json(&parts(good)).is_ok(), "{good:?}");
         }
-        for bad in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""] {
-            assert_eq!(require_json(&parts(Some(bad))).unwrap_err().0.code, Code::UnsupportedMediaType, "{bad}");
+        for bad in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]
+        {
+            assert_eq!(
+                require_json(&parts(Some(bad))).unwrap_err().0.code,
+                Code::UnsupportedMediaType,
+                "{bad}"
+            );
         }
     }
 
@@ -196,9 +210,11 @@ mod tests {
     async fn a_body_ends_at_its_limit() {
         assert_eq!(collect(Body::from("12345678"), 8, 8).await.unwrap(), "12345678");
         assert_eq!(collect(Body::from("123456789"), 8, 8).await.unwrap_err().0.code, Code::TooLarge);
-        let endless = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(b"abc")));
+        let endless =
+            futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(b"abc")));
         assert_eq!(collect(Body::from_stream(endless), 64, 1000).await.unwrap_err().0.code, Code::TooLarge);
-        let three = futures_util::stream::iter(["a", "b", "c"].map(|s| Ok::<_, std::io::Error>(Bytes::from(s))));
+        let three =
+            futures_util::stream::iter(["a", "b", "c"].map(|s| Ok::<_, std::io::Error>(Bytes::from(s))));
         assert_eq!(collect(Body::from_stream(three), 3, 3).await.unwrap(), "abc");
     }
 

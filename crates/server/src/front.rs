@@ -96,7 +96,8 @@ impl Front {
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("panic: {}", text.unwrap_or("without a message"))
 }
 
@@ -139,14 +140,18 @@ impl Origins {
             && self.loopback
             && !self.is_ours(host)
         {
-            return Err(Failure::new(Code::Forbidden, format!("this server does not answer to the name '{host}'"))
-                .with_hint("use the address that the server printed, or allow the name in its settings"));
+            return Err(Failure::new(
+                Code::Forbidden,
+                format!("this server does not answer to the name '{host}'"),
+            )
+            .with_hint("use the address that the server printed, or allow the name in its settings"));
         }
         if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
             return Ok(());
         }
         let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-        let authority = origin.to_str().ok().and_then(|o| o.split_once("://")).map(|(_, authority)| authority);
+        let authority =
+            origin.to_str().ok().and_then(|o| o.split_once("://")).map(|(_, authority)| authority);
         let same = authority.is_some_and(|a| {
             host.is_some_and(|h| h.eq_ignore_ascii_case(a))
                 || self.public.as_deref().is_some_and(|p| p.eq_ignore_ascii_case(a))
@@ -267,7 +272,8 @@ mod tests {
         assert_eq!(ok(&[("host", "localhost:7878"), ("origin", "http://localhost:9999")]).await, 403);
         assert_eq!(ok(&[("host", "localhost:7878"), ("origin", "null")]).await, 403);
         // Reading is harmless: the browser does not show the answer to a foreign page.
-        let (status, _, _) = ask("GET", "/ok", &[("host", "localhost"), ("origin", "http://evil.example")]).await;
+        let (status, _, _) =
+            ask("GET", "/ok", &[("host", "localhost"), ("origin", "http://evil.example")]).await;
         assert_eq!(status, 200);
     }
 

@@ -69,7 +69,8 @@ async fn read_part(run: &mut CreateRun, name: &str, field: Field<'_>) -> Answer<
         "path" => run.path = Some(text.to_owned()),
         // A name alone is no JSON; `{"name": …}` is.
         "event" => {
-            run.event = Some(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.trim().to_owned())));
+            run.event =
+                Some(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.trim().to_owned())));
         }
         "inputs" => run.inputs = json(name, text)?,
         "secrets" => run.secrets = json(name, text)?,
@@ -142,8 +143,9 @@ mod tests {
             body.extend_from_slice(b"\r\n");
         }
         body.extend_from_slice(b"--XX--\r\n");
-        let request =
-            Request::builder().method("POST").header(header::CONTENT_TYPE, "multipart/form-data; boundary=XX");
+        let request = Request::builder()
+            .method("POST")
+            .header(header::CONTENT_TYPE, "multipart/form-data; boundary=XX");
         (request.body(()).unwrap().into_parts().0, body.into())
     }
 

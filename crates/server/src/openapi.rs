@@ -15,7 +15,8 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 const SCHEME: &str = "token";
-const ABOUT: &str = "The control plane of a fleet of runners. Every error is a problem (RFC 9457) with a stable `code`.";
+const ABOUT: &str =
+    "The control plane of a fleet of runners. Every error is a problem (RFC 9457) with a stable `code`.";
 
 /// The document as JSON, as `/api/openapi.json` serves it.
 #[must_use]
@@ -65,9 +66,16 @@ fn finish(operation: &mut Operation, alias: bool) {
     let open = operation.security.as_ref().is_some_and(|all| !all.is_empty());
     let mut problems = vec![("default", "Any other problem")];
     if !open {
-        problems.extend([("401", "No token, or an unknown or ended one"), ("403", "The token does not allow this")]);
+        problems.extend([
+            ("401", "No token, or an unknown or ended one"),
+            ("403", "The token does not allow this"),
+        ]);
     }
-    if operation.parameters.as_ref().is_some_and(|all| all.iter().any(|p| matches!(p, RefOr::T(p) if p.name == "id"))) {
+    if operation
+        .parameters
+        .as_ref()
+        .is_some_and(|all| all.iter().any(|p| matches!(p, RefOr::T(p) if p.name == "id")))
+    {
         problems.push(("404", "No such thing, or not yours to know"));
     }
     if operation.request_body.is_some() {
@@ -80,7 +88,11 @@ fn finish(operation: &mut Operation, alias: bool) {
     }
     problems.push(("503", "Too much to do, or shutting down; `Retry-After` says when to try again"));
     for (status, description) in problems {
-        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(problem(description)));
+        operation
+            .responses
+            .responses
+            .entry(status.to_owned())
+            .or_insert_with(|| RefOr::T(problem(description)));
     }
     for (status, response) in &mut operation.responses.responses {
         // The standard wants words for every answer.
@@ -134,7 +146,10 @@ mod tests {
             std::fs::write(path, document()).unwrap();
         }
         let committed = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(committed == document(), "docs/openapi.json is not what the server serves; run this test with {UPDATE}=1");
+        assert!(
+            committed == document(),
+            "docs/openapi.json is not what the server serves; run this test with {UPDATE}=1"
+        );
     }
 
     /// The router knows its paths only in its debug form; that is enough to compare.
@@ -142,14 +157,14 @@ mod tests {
     fn every_route_is_in_the_document() {
         let (router, api) = routes::groups().unbounded().split_for_parts();
         let debug = format!("{router:?}");
-        let routed: BTreeSet<&str> = debug
-            .split('"')
-            .filter(|s| s.starts_with('/') && !s.contains("axum_fallback"))
-            .collect();
+        let routed: BTreeSet<&str> =
+            debug.split('"').filter(|s| s.starts_with('/') && !s.contains("axum_fallback")).collect();
         let documented: BTreeSet<&str> = api.paths.paths.keys().map(String::as_str).collect();
         assert_eq!(routed, documented);
         assert!(documented.len() > 40, "{documented:?}");
-        for path in ["/runners/{id}/assign-job", "/api/v1/runners/{id}/assign-job", "/api/v1/runs/batch", "/metrics"] {
+        for path in
+            ["/runners/{id}/assign-job", "/api/v1/runners/{id}/assign-job", "/api/v1/runs/batch", "/metrics"]
+        {
             assert!(documented.contains(path), "{path}");
         }
     }
@@ -164,7 +179,10 @@ mod tests {
             assert!(operation["tags"][0].is_string(), "{at}");
             let responses = operation["responses"].as_object().unwrap();
             assert!(responses.keys().any(|s| s.starts_with('2')), "{at}");
-            assert!(responses.values().all(|r| r["description"].as_str().is_some_and(|d| !d.is_empty())), "{at}");
+            assert!(
+                responses.values().all(|r| r["description"].as_str().is_some_and(|d| !d.is_empty())),
+                "{at}"
+            );
             let mut expected = vec!["default", "503"];
             if operation.get("security").is_none() {
                 expected.extend(["401", "403"]);

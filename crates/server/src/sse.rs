@@ -23,7 +23,12 @@ pub(crate) fn json_event(name: &str, id: Option<u64>, payload: &impl Serialize) 
 
 /// A `log` event: `{"attempt","offset","marks","data"}`, the bytes as Base64,
 /// encoded straight into the event's buffer. The id is the offset behind the bytes.
-pub(crate) fn log_event(attempt: u32, offset: u64, marks: &[Mark], bytes: &[u8]) -> serde_json::Result<Bytes> {
+pub(crate) fn log_event(
+    attempt: u32,
+    offset: u64,
+    marks: &[Mark],
+    bytes: &[u8],
+) -> serde_json::Result<Bytes> {
     let encoded = bytes.len().div_ceil(3) * 4;
     let mut out = begin("log", Some(offset + bytes.len() as u64), encoded + 96 + marks.len() * 100);
     out.put_slice(b"{\"attempt\":");

@@ -161,7 +161,9 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Answer<Option<u64>> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| Failure::bad_request("Last-Event-ID is not a number that this server gave"))
+    text.parse()
+        .map(Some)
+        .map_err(|_| Failure::bad_request("Last-Event-ID is not a number that this server gave"))
 }
 
 #[cfg(test)]
@@ -171,7 +173,9 @@ mod tests {
     use std::sync::Arc;
     use tokio::sync::Semaphore;
 
-    fn open(source: impl Stream<Item = Answer<Bytes>> + Send + 'static) -> (Open, CancellationToken, Arc<Semaphore>) {
+    fn open(
+        source: impl Stream<Item = Answer<Bytes>> + Send + 'static,
+    ) -> (Open, CancellationToken, Arc<Semaphore>) {
         let places = Arc::new(Semaphore::new(1));
         let closing = CancellationToken::new();
         let open = Open {
@@ -236,7 +240,10 @@ mod tests {
     #[test]
     fn event_ids() {
         let with = |v: &'static str| {
-            last_event_id(&HeaderMap::from_iter([(HeaderName::from_static("last-event-id"), HeaderValue::from_static(v))]))
+            last_event_id(&HeaderMap::from_iter([(
+                HeaderName::from_static("last-event-id"),
+                HeaderValue::from_static(v),
+            )]))
         };
         assert_eq!(last_event_id(&HeaderMap::new()).unwrap(), None);
         assert_eq!(with("").unwrap(), None);

@@ -1,5 +1,6 @@
 //! What clients rely on: creating and reading runs, the management API of
 //! runners, problems, limits.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod support;
 
@@ -80,11 +81,16 @@ async fn the_management_api_works_without_the_prefix() {
     let bench = Bench::new().await;
     let (_, job) = bench.submit().await;
     let registration = bench.token(fleetfoot_model::api::TokenKind::Registration).await;
-    let body = json!({"token": registration.token, "name": "plain", "description": "by hand", "labels": ["TEST"]});
+    let body =
+        json!({"token": registration.token, "name": "plain", "description": "by hand", "labels": ["TEST"]});
     let registered = bench.json(bench.request("POST", "/runners/register").json(&body), 201).await;
     let (id, token) = (registered["id"].as_u64().unwrap(), registered["token"].as_str().unwrap());
     let post = |what: &str, body: serde_json::Value| {
-        bench.request("POST", &format!("/runners/{id}/{what}")).bearer_auth(token).json(&body).timeout(PATIENCE)
+        bench
+            .request("POST", &format!("/runners/{id}/{what}"))
+            .bearer_auth(token)
+            .json(&body)
+            .timeout(PATIENCE)
     };
     let view = bench.json(post("status", json!({"status": "idle"})), 200).await;
     assert_eq!(view["state"], "idle");
@@ -148,7 +154,10 @@ async fn it_says_what_it_is() {
     let bench = Bench::new().await;
     assert_eq!(bench.json(bench.request("GET", "/healthz"), 200).await["status"], "ok");
     assert_eq!(bench.json(bench.request("GET", "/readyz"), 200).await["status"], "ready");
-    assert_eq!(bench.json(bench.request("GET", "/api/v1/version"), 200).await["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        bench.json(bench.request("GET", "/api/v1/version"), 200).await["version"],
+        env!("CARGO_PKG_VERSION")
+    );
     let api = bench.request("GET", "/api/openapi.json").send().await.unwrap().text().await.unwrap();
     assert_eq!(api, fleetfoot_server::openapi());
     let page = bench.request("GET", "/").send().await.unwrap().text().await.unwrap();
@@ -166,7 +175,8 @@ async fn it_says_what_it_is() {
 
 #[tokio::test]
 async fn too_much_at_once_is_refused_with_a_time_to_come_back() {
-    let bench = Bench::with(ServerOptions { max_requests: 0, max_streams: 0, ..ServerOptions::default() }).await;
+    let bench =
+        Bench::with(ServerOptions { max_requests: 0, max_streams: 0, ..ServerOptions::default() }).await;
     let refused = bench.admin("GET", "/api/v1/runs").send().await.unwrap();
     assert_eq!(refused.headers()["retry-after"], "1");
     assert_eq!(problem(refused, 503).await.code, Code::Overloaded);
@@ -177,7 +187,8 @@ async fn too_much_at_once_is_refused_with_a_time_to_come_back() {
 
 #[tokio::test]
 async fn a_head_that_never_ends_is_cut() {
-    let options = ServerOptions { header_timeout: std::time::Duration::from_millis(200), ..ServerOptions::default() };
+    let options =
+        ServerOptions { header_timeout: std::time::Duration::from_millis(200), ..ServerOptions::default() };
     let bench = Bench::with(options).await;
     let mut slow = TcpStream::connect(bench.url.strip_prefix("http://").unwrap()).await.unwrap();
     slow.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").await.unwrap();

@@ -1,5 +1,6 @@
 //! Every route with every kind of caller. The matrix must name exactly the
 //! routes of the OpenAPI document, so that none is forgotten.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod support;
 
@@ -65,8 +66,17 @@ const MATRIX: &[(&str, &str, Rule)] = &[
 ];
 
 /// Callers in the order of [`expected`].
-const CALLERS: [&str; 9] =
-    ["nobody", "garbage", "read-only", "member", "admin", "registration", "own runner", "other runner", "job"];
+const CALLERS: [&str; 9] = [
+    "nobody",
+    "garbage",
+    "read-only",
+    "member",
+    "admin",
+    "registration",
+    "own runner",
+    "other runner",
+    "job",
+];
 
 /// The refusal that each caller gets; `None`: it is let in.
 fn expected(rule: Rule) -> [Option<u16>; 9] {
@@ -129,8 +139,9 @@ async fn every_route_and_every_caller() {
         };
         let real = path.replace("{id}", &id.to_string());
         let prefixes: &[&str] = if path.starts_with("/runners") { &["/api/v1", ""] } else { &["/api/v1"] };
-        for (prefix, (caller, (token, refusal))) in
-            prefixes.iter().flat_map(|p| CALLERS.iter().zip(tokens.iter().zip(expected(*rule))).map(move |c| (p, c)))
+        for (prefix, (caller, (token, refusal))) in prefixes
+            .iter()
+            .flat_map(|p| CALLERS.iter().zip(tokens.iter().zip(expected(*rule))).map(move |c| (p, c)))
         {
             let at = format!("{method} {prefix}{path} as {caller}");
             if refusal.is_none() && (*method == "DELETE" || path.ends_with("/rotate-token")) && id == own {

@@ -1,4 +1,5 @@
 //! Streams: following a run and a log, resuming, places, and how they end.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod support;
 
@@ -18,12 +19,14 @@ async fn append(bench: &Bench, runner: &(u64, String), attempt: &str, text: &str
 }
 
 async fn complete(bench: &Bench, runner: &(u64, String), job: u64) {
-    let request = bench.request("POST", &format!("/runners/{}/complete-job", runner.0)).bearer_auth(&runner.1);
+    let request =
+        bench.request("POST", &format!("/runners/{}/complete-job", runner.0)).bearer_auth(&runner.1);
     bench.json(request.json(&json!({"job_id": job, "conclusion": "success"})), 200).await;
 }
 
 async fn follow(bench: &Bench, path: &str, last: Option<&str>) -> Events {
-    let mut request = bench.request("GET", path).bearer_auth(&bench.admin).header("accept", "text/event-stream");
+    let mut request =
+        bench.request("GET", path).bearer_auth(&bench.admin).header("accept", "text/event-stream");
     if let Some(last) = last {
         request = request.header("last-event-id", last);
     }
@@ -72,7 +75,10 @@ async fn a_log_is_followed_from_before_its_first_attempt_to_its_end() {
     let beyond = bench.admin("GET", &format!("{path}?offset=99")).send().await.unwrap();
     assert_eq!(beyond.bytes().await.unwrap(), "");
     let marks = bench.json(bench.admin("GET", &format!("{path}/marks?offset=2&limit=100")), 200).await;
-    assert_eq!((&marks["end"], &marks["closed"], &marks["marks"][0]["step"]), (&json!(12), &json!(true), &json!(1)));
+    assert_eq!(
+        (&marks["end"], &marks["closed"], &marks["marks"][0]["step"]),
+        (&json!(12), &json!(true), &json!(1))
+    );
     bench.problem(bench.admin("GET", &format!("{path}?attempt=2")), 404).await;
     bench.stop().await;
 }

@@ -13,7 +13,11 @@ use fleetfoot_model::why::Why;
 /// One job with its attempts.
 #[utoipa::path(get, path = "/jobs/{id}", operation_id = "get_job", tag = "jobs",
     params(("id" = u64, Path, description = "The job")), responses((status = 200, body = JobView)))]
-pub(super) async fn show(State(app): State<App>, Reader(who): Reader, id: Id<JobId>) -> Answer<Json<JobView>> {
+pub(super) async fn show(
+    State(app): State<App>,
+    Reader(who): Reader,
+    id: Id<JobId>,
+) -> Answer<Json<JobView>> {
     Ok(Json(app.control.job(&who, id.0).await?))
 }
 

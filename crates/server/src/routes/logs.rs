@@ -107,7 +107,12 @@ async fn range(app: &App, log: AttemptRef, offset: u64, limit: u64, wanted: Want
     } else {
         Body::from_stream(stored_bytes(logs, log, offset, length).map(|r| r.map_err(streams::cut)))
     };
-    let numbers = [(OFFSET, offset), (END, now.end), (ATTEMPT, u64::from(log.attempt)), (header::CONTENT_LENGTH, length)];
+    let numbers = [
+        (OFFSET, offset),
+        (END, now.end),
+        (ATTEMPT, u64::from(log.attempt)),
+        (header::CONTENT_LENGTH, length),
+    ];
     let mut response = log_response(wanted, &numbers, body);
     let closed = if now.closed { "true" } else { "false" };
     response.headers_mut().insert(CLOSED, HeaderValue::from_static(closed));
@@ -211,7 +216,9 @@ impl Start {
         }
         let mut watcher = control.watch_run(&self.who, job.run, None).await?;
         while let Some(run) = watcher.next().await? {
-            let Some(job) = run.jobs.unwrap_or_default().into_iter().find(|j| j.id == self.job) else { continue };
+            let Some(job) = run.jobs.unwrap_or_default().into_iter().find(|j| j.id == self.job) else {
+                continue;
+            };
             if (job.attempt.is_some() || job.status == Status::Completed)
                 && let Some(found) = log().await?
             {
@@ -261,7 +268,10 @@ enum Following {
 }
 
 /// Waits for the log, then gives what is written to it until it is closed.
-fn follow(start: Start, encode: fn(Piece<'_>) -> Answer<Bytes>) -> impl Stream<Item = Answer<Bytes>> + Send + 'static {
+fn follow(
+    start: Start,
+    encode: fn(Piece<'_>) -> Answer<Bytes>,
+) -> impl Stream<Item = Answer<Bytes>> + Send + 'static {
     stream::unfold(Following::Waiting(Box::new(start)), move |following| async move {
         let (mut follower, attempt) = match following {
             Following::Over => return None,
@@ -335,7 +345,8 @@ pub(super) async fn marks(
         return Err(Failure::bad_request(format!("limit must be 1 to {MARKS_MAX}")));
     }
     let Some(log) = app.control.log_of(&who, id.0, query.attempt).await? else {
-        let none = Marks { attempt: None, offset, next_offset: offset, end: 0, closed: false, marks: Vec::new() };
+        let none =
+            Marks { attempt: None, offset, next_offset: offset, end: 0, closed: false, marks: Vec::new() };
         return Ok(Json(none));
     };
     let chunk = app.control.logs().read(log, offset, limit).await?;

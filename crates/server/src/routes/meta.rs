@@ -100,8 +100,6 @@ pub(super) async fn index() -> Response {
         "(<a href=\"/api/openapi.json\">/api/openapi.json</a>).</p></html>\n"
     );
     let mut response = PAGE.into_response();
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     response
 }

@@ -52,8 +52,11 @@ pub(super) async fn register(
 ) -> Answer<(StatusCode, Json<Registered>)> {
     let in_body = request.token.take();
     let token = bearer(&headers)?.map(str::to_owned).or(in_body).ok_or_else(|| {
-        Failure::new(Code::Unauthorized, "this needs a registration token, in the Authorization header or in the body")
-            .with_hint("an admin creates one with `fleetfoot token create --registration`")
+        Failure::new(
+            Code::Unauthorized,
+            "this needs a registration token, in the Authorization header or in the body",
+        )
+        .with_hint("an admin creates one with `fleetfoot token create --registration`")
     })?;
     let who = app.control.authenticate(&token).await?;
     let control = app.control.clone();
@@ -248,13 +251,21 @@ async fn set_drain(app: App, who: Principal, id: RunnerId, drain: bool) -> Answe
 /// Finish what it has and take nothing new.
 #[utoipa::path(post, path = "/runners/{id}/drain", operation_id = "drain_runner", tag = "runners",
     params(("id" = u64, Path, description = "The runner")), responses((status = 200, body = RunnerView)))]
-pub(super) async fn drain(State(app): State<App>, Admin(who): Admin, id: Id<RunnerId>) -> Answer<Json<RunnerView>> {
+pub(super) async fn drain(
+    State(app): State<App>,
+    Admin(who): Admin,
+    id: Id<RunnerId>,
+) -> Answer<Json<RunnerView>> {
     set_drain(app, who, id.0, true).await
 }
 
 /// Take jobs again.
 #[utoipa::path(post, path = "/runners/{id}/resume", operation_id = "resume_runner", tag = "runners",
     params(("id" = u64, Path, description = "The runner")), responses((status = 200, body = RunnerView)))]
-pub(super) async fn resume(State(app): State<App>, Admin(who): Admin, id: Id<RunnerId>) -> Answer<Json<RunnerView>> {
+pub(super) async fn resume(
+    State(app): State<App>,
+    Admin(who): Admin,
+    id: Id<RunnerId>,
+) -> Answer<Json<RunnerView>> {
     set_drain(app, who, id.0, false).await
 }

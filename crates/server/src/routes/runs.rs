@@ -3,14 +3,18 @@
 use crate::app::App;
 use crate::auth::{Reader, Writer};
 use crate::error::{Answer, Failure};
-use crate::extract::{Id, Json, JsonBody, Query, media_type, parse_json, read_body, require_json, unsupported};
+use crate::extract::{
+    Id, Json, JsonBody, Query, media_type, parse_json, read_body, require_json, unsupported,
+};
 use crate::{multipart, sse, streams};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use fleetfoot_control::{Idempotency, RunWatcher};
-use fleetfoot_model::api::{CancelRun, CreateBatch, CreateRun, Created, CreatedBatch, Page, Rerun, RunFilter, RunView};
+use fleetfoot_model::api::{
+    CancelRun, CreateBatch, CreateRun, Created, CreatedBatch, Page, Rerun, RunFilter, RunView,
+};
 use fleetfoot_model::{Code, Conclusion, RunId, Status};
 use futures_util::{Stream, stream};
 use serde::Deserialize;
@@ -168,7 +172,11 @@ pub(super) fn page_limit(asked: Option<usize>) -> Answer<usize> {
 /// One run with its jobs and their steps.
 #[utoipa::path(get, path = "/runs/{id}", operation_id = "get_run", tag = "runs",
     params(("id" = u64, Path, description = "The run")), responses((status = 200, body = RunView)))]
-pub(super) async fn show(State(app): State<App>, Reader(who): Reader, id: Id<RunId>) -> Answer<Json<RunView>> {
+pub(super) async fn show(
+    State(app): State<App>,
+    Reader(who): Reader,
+    id: Id<RunId>,
+) -> Answer<Json<RunView>> {
     Ok(Json(app.control.run(&who, id.0).await?))
 }
 
@@ -296,14 +304,20 @@ mod tests {
 
     #[test]
     fn filters_are_checked() {
-        let parse = |q: &str| {
-            let mut parts = Request::builder().uri(format!("/runs?{q}")).body(()).unwrap().into_parts().0;
-            futures_util::FutureExt::now_or_never(<Query<ListQuery> as axum::extract::FromRequestParts<()>>::from_request_parts(&mut parts, &()))
+        let parse =
+            |q: &str| {
+                let mut parts = Request::builder().uri(format!("/runs?{q}")).body(()).unwrap().into_parts().0;
+                futures_util::FutureExt::now_or_never(<Query<ListQuery> as axum::extract::FromRequestParts<
+                    (),
+                >>::from_request_parts(&mut parts, &()))
                 .unwrap()
                 .map(|q| q.0)
-        };
+            };
         let query = parse("status=running&limit=7&branch=a%2Fb").unwrap();
-        assert_eq!((query.status, query.limit, query.branch.as_deref()), (Some(Status::Running), Some(7), Some("a/b")));
+        assert_eq!(
+            (query.status, query.limit, query.branch.as_deref()),
+            (Some(Status::Running), Some(7), Some("a/b"))
+        );
         for bad in ["status=runing", "limit=-1", "limit=x", "stauts=running"] {
             assert_eq!(parse(bad).unwrap_err().0.code, Code::BadRequest, "{bad}");
         }

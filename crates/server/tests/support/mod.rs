@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One job of one step.
-pub(crate) const DOCUMENT: &str = "on: push\njobs:\n  build:\n    runs-on: test\n    steps:\n      - run: echo hello\n";
+pub(crate) const DOCUMENT: &str =
+    "on: push\njobs:\n  build:\n    runs-on: test\n    steps:\n      - run: echo hello\n";
 
 pub(crate) struct Bench {
     pub(crate) control: Control,
@@ -108,7 +109,10 @@ impl Bench {
         let request = self.request("POST", &format!("/runners/{id}/assign-job")).bearer_auth(token);
         let job = self.json(request, 200).await["job"].take();
         let a = &job["attempt"];
-        (format!("{}.{}.{}", a["job"], a["attempt"], a["epoch"]), job["job_token"].as_str().unwrap().to_owned())
+        (
+            format!("{}.{}.{}", a["job"], a["attempt"], a["epoch"]),
+            job["job_token"].as_str().unwrap().to_owned(),
+        )
     }
 
     /// Shuts the server down; it must be done within the deadline.
