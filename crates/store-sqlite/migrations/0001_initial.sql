@@ -1,6 +1,7 @@
 -- Times are microseconds since the Unix epoch (UTC). Ids come from the control
 -- plane. The CHECKs mirror the state machines of the model: a row that they
--- refuse cannot be the result of a transition.
+-- refuse cannot be the result of a transition. They say `a = x OR a = y` because
+-- `a IN (x, y, z)` makes SQLite build a table for each statement that checks it.
 
 -- Largest numbers ever used; they survive the deletion of rows.
 CREATE TABLE counters (
@@ -38,8 +39,11 @@ CREATE TABLE runs (
     id               INTEGER PRIMARY KEY CHECK (id > 0),
     number           INTEGER NOT NULL,
     attempt          INTEGER NOT NULL CHECK (attempt >= 1),
-    status           TEXT NOT NULL CHECK (status IN ('queued', 'running', 'completed', 'waiting')),
-    conclusion       TEXT CHECK (conclusion IN ('success', 'failure', 'cancelled', 'skipped', 'timed_out')),
+    status           TEXT NOT NULL CHECK (
+        status = 'queued' OR status = 'running' OR status = 'completed' OR status = 'waiting'),
+    conclusion       TEXT CHECK (
+        conclusion = 'success' OR conclusion = 'failure' OR conclusion = 'cancelled'
+        OR conclusion = 'skipped' OR conclusion = 'timed_out'),
     cancel_requested INTEGER NOT NULL CHECK (cancel_requested IN (0, 1)),
     created_at       INTEGER NOT NULL,
     started_at       INTEGER,
@@ -85,8 +89,11 @@ CREATE INDEX run_payloads_document ON run_payloads (document);
 CREATE TABLE jobs (
     id                INTEGER PRIMARY KEY CHECK (id > 0),
     run               INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-    status            TEXT NOT NULL CHECK (status IN ('queued', 'running', 'completed', 'waiting')),
-    conclusion        TEXT CHECK (conclusion IN ('success', 'failure', 'cancelled', 'skipped', 'timed_out')),
+    status            TEXT NOT NULL CHECK (
+        status = 'queued' OR status = 'running' OR status = 'completed' OR status = 'waiting'),
+    conclusion        TEXT CHECK (
+        conclusion = 'success' OR conclusion = 'failure' OR conclusion = 'cancelled'
+        OR conclusion = 'skipped' OR conclusion = 'timed_out'),
     cancel_requested  INTEGER NOT NULL CHECK (cancel_requested IN (0, 1)),
     attempt           INTEGER NOT NULL CHECK (attempt >= 0),
     runner            INTEGER,
@@ -128,7 +135,9 @@ CREATE TABLE attempts (
     runner      INTEGER NOT NULL,
     leased_at   INTEGER NOT NULL,
     finished_at INTEGER,
-    conclusion  TEXT CHECK (conclusion IN ('success', 'failure', 'cancelled', 'skipped', 'timed_out')),
+    conclusion  TEXT CHECK (
+        conclusion = 'success' OR conclusion = 'failure' OR conclusion = 'cancelled'
+        OR conclusion = 'skipped' OR conclusion = 'timed_out'),
     reason      TEXT,
     message     TEXT,
     token_hash  BLOB NOT NULL CHECK (length(token_hash) = 32),
@@ -160,14 +169,18 @@ CREATE TABLE runners (
 -- Counted when a job completes, so that retention does not change the totals.
 CREATE TABLE runner_totals (
     runner     INTEGER NOT NULL,
-    conclusion TEXT NOT NULL CHECK (conclusion IN ('success', 'failure', 'cancelled', 'skipped', 'timed_out')),
+    conclusion TEXT NOT NULL CHECK (
+        conclusion = 'success' OR conclusion = 'failure' OR conclusion = 'cancelled'
+        OR conclusion = 'skipped' OR conclusion = 'timed_out'),
     jobs       INTEGER NOT NULL CHECK (jobs > 0),
     PRIMARY KEY (runner, conclusion)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tokens (
     id           INTEGER PRIMARY KEY CHECK (id > 0),
-    kind         TEXT NOT NULL CHECK (kind IN ('admin', 'member', 'read_only', 'registration', 'runner')),
+    kind         TEXT NOT NULL CHECK (
+        kind = 'admin' OR kind = 'member' OR kind = 'read_only' OR kind = 'registration'
+        OR kind = 'runner'),
     name         TEXT NOT NULL,
     prefix       TEXT NOT NULL,
     hash         BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),

@@ -190,7 +190,7 @@ impl Encoder {
                 Write::SetSteps { attempt, steps: list(&steps)?, change }
             }
             Op::EndAttempt { end, change } => {
-                let steps = end.steps.as_deref().map(|s| serde_json::to_string(s)).transpose()?;
+                let steps = end.steps.as_deref().map(serde_json::to_string).transpose()?;
                 let result = end.result.as_deref().map(serde_json::to_string).transpose()?;
                 Write::EndAttempt { end, steps, result, change }
             }

@@ -156,3 +156,170 @@ fn apply_one(conn: &Connection, m: &Migration) -> rusqlite::Result<()> {
     )?;
     conn.pragma_update(None, "user_version", m.version)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows as the schema of each version had them; a new migration adds a file here, so that it
+    /// is replayed over rows of every age.
+    const SAMPLES: &[(i64, &str)] = &[(1, include_str!("../migrations/samples/0001.sql"))];
+
+    fn open(dir: &Path) -> Connection {
+        open_writer(&dir.join("fleetfoot.db"), Durability::Full).unwrap()
+    }
+
+    fn verdict(conn: &Connection) -> String {
+        let foreign: i64 =
+            conn.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |r| r.get(0)).unwrap();
+        assert_eq!(foreign, 0, "rows refer to rows that are not there");
+        conn.query_row("PRAGMA integrity_check", [], |r| r.get(0)).unwrap()
+    }
+
+    #[test]
+    fn migrations_count_from_one() {
+        let versions: Vec<_> = MIGRATIONS.iter().map(|m| m.version).collect();
+        assert_eq!(versions, (1..=NEWEST).collect::<Vec<_>>());
+        assert_eq!(
+            SAMPLES.iter().map(|s| s.0).collect::<Vec<_>>(),
+            versions,
+            "every version has sample rows"
+        );
+    }
+
+    /// What was released stays as it is: a change of an old migration fails here first.
+    #[test]
+    fn released_migrations_are_not_edited() {
+        let sums: Vec<_> = MIGRATIONS
+            .iter()
+            .map(|m| format!("{} {} {}", m.version, m.name, blake3::hash(m.sql.as_bytes())))
+            .collect();
+        insta::assert_snapshot!(sums.join("\n"), @"1 initial 9e8d5f0f7c47032bc9ece26de0401900b6d1c99b016df0ae866cf9cd341a193d");
+    }
+
+    #[tokio::test]
+    async fn every_migration_replays_over_sample_rows() {
+        use fleetfoot_store::Store;
+        let temp = tempfile::tempdir().unwrap();
+        let conn = open(temp.path());
+        let mut version = 0;
+        for (to, rows) in SAMPLES {
+            migrate_to(&conn, version, *to).unwrap();
+            conn.execute_batch(rows).unwrap();
+            assert_eq!(verdict(&conn), "ok", "after migration {to}");
+            version = *to;
+        }
+        assert_eq!(check(&conn, temp.path()).unwrap(), NEWEST);
+        drop(conn);
+        let store = crate::SqliteStore::open(temp.path(), crate::Options::default()).unwrap();
+        let runs = store.list_runs(&Default::default(), None, 100).await.unwrap();
+        assert!(!runs.is_empty());
+        for run in &runs {
+            assert!(store.run_payload(run.id).await.unwrap().is_some());
+            for job in store.run_jobs(run.id, None).await.unwrap() {
+                store.job_payload(job.id).await.unwrap();
+                store.attempts(job.id).await.unwrap();
+            }
+        }
+        assert!(!store.runners().await.unwrap().is_empty());
+        assert!(!store.tokens(None).await.unwrap().is_empty());
+        assert!(!store.audit(None, 10).await.unwrap().is_empty());
+        assert!(store.idempotent("1:key").await.unwrap().is_some());
+        assert_eq!(store.high_water().await.unwrap().run, 2);
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_version_before() {
+        let temp = tempfile::tempdir().unwrap();
+        let conn = open(temp.path());
+        conn.execute_batch("CREATE TABLE runs (mine)").unwrap();
+        assert!(migrate_to(&conn, 0, 1).is_err());
+        let tables: Vec<String> = conn
+            .prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            .unwrap()
+            .query_map([], |r| r.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(tables, ["runs"]);
+        assert!(conn.is_autocommit());
+    }
+
+    #[test]
+    fn newer_foreign_and_edited_databases_are_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let conn = open(temp.path());
+        migrate(&conn, temp.path()).unwrap();
+        migrate(&conn, temp.path()).unwrap();
+        conn.pragma_update(None, "user_version", NEWEST + 1).unwrap();
+        let newer = migrate(&conn, temp.path()).unwrap_err();
+        assert_eq!(newer.kind, StoreErrorKind::TooNew);
+        assert!(newer.message.contains("written by a newer version"), "{newer}");
+        conn.pragma_update(None, "user_version", NEWEST).unwrap();
+        conn.execute("UPDATE migrations SET checksum = zeroblob(32)", []).unwrap();
+        assert_eq!(migrate(&conn, temp.path()).unwrap_err().kind, StoreErrorKind::Corrupt);
+        conn.pragma_update(None, "application_id", 1).unwrap();
+        let foreign = migrate(&conn, temp.path()).unwrap_err();
+        assert_eq!(foreign.to_string(), "the file is not a database of Fleetfoot");
+    }
+
+    #[test]
+    fn connections_are_set_up_as_promised() {
+        let temp = tempfile::tempdir().unwrap();
+        let writer = open(temp.path());
+        let reader = open_reader(&temp.path().join("fleetfoot.db")).unwrap();
+        let text = |c: &Connection, name: &str| {
+            c.pragma_query_value(None, name, |r| r.get::<_, rusqlite::types::Value>(0)).unwrap()
+        };
+        use rusqlite::types::Value::{Integer, Text};
+        assert_eq!(text(&writer, "journal_mode"), Text("wal".to_owned()));
+        assert_eq!(text(&writer, "synchronous"), Integer(2));
+        assert_eq!(text(&writer, "foreign_keys"), Integer(1));
+        assert_eq!(text(&writer, "trusted_schema"), Integer(0));
+        assert_eq!(text(&reader, "query_only"), Integer(1));
+        assert!(reader.execute_batch("CREATE TABLE t (a)").is_err());
+    }
+
+    /// The database refuses states that no transition leads to, whoever writes them.
+    #[test]
+    fn checks_refuse_illegal_states() {
+        let temp = tempfile::tempdir().unwrap();
+        let conn = open(temp.path());
+        migrate(&conn, temp.path()).unwrap();
+        conn.execute_batch(SAMPLES[0].1).unwrap();
+        let illegal = [
+            "UPDATE runs SET status = 'done' WHERE id = 1",
+            "UPDATE runs SET status = 'completed' WHERE id = 1",
+            "UPDATE runs SET status = 'completed', conclusion = 'success' WHERE id = 1",
+            "UPDATE runs SET conclusion = 'success' WHERE id = 1",
+            "UPDATE runs SET finished_at = 5 WHERE id = 1",
+            "UPDATE runs SET conclusion = 'great' WHERE id = 2",
+            "UPDATE runs SET status = 'running', started_at = NULL WHERE id = 1",
+            "UPDATE runs SET id = -1 WHERE id = 1",
+            "UPDATE runs SET created_at = 'yesterday' WHERE id = 1",
+            "UPDATE jobs SET status = 'queued' WHERE id = 20",
+            "UPDATE jobs SET conclusion = NULL WHERE id = 20",
+            "UPDATE jobs SET runner = NULL WHERE id = 10",
+            "UPDATE jobs SET attempt = 0 WHERE id = 10",
+            "UPDATE jobs SET run = 99 WHERE id = 10",
+            "UPDATE jobs SET spec = 99 WHERE id = 10",
+            "UPDATE attempts SET conclusion = 'success' WHERE epoch = 100",
+            "UPDATE attempts SET finished_at = 5 WHERE epoch = 100",
+            "UPDATE attempts SET result = '{}' WHERE epoch = 100",
+            "UPDATE attempts SET number = 0 WHERE epoch = 100",
+            "UPDATE attempts SET token_hash = x'00' WHERE epoch = 100",
+            "INSERT INTO attempts (epoch, job, number, run, runner, leased_at, token_hash)
+             VALUES (999, 10, 1, 1, 5, 1, zeroblob(32))",
+            "UPDATE tokens SET kind = 'job'",
+            "UPDATE tokens SET uses_left = -1",
+            "UPDATE idempotency SET request_hash = x'00'",
+            "DELETE FROM specs",
+            "DELETE FROM documents",
+            "INSERT INTO counters (id) VALUES (2)",
+        ];
+        for sql in illegal {
+            let refused = conn.execute_batch(sql).expect_err(sql);
+            assert_eq!(refused.sqlite_error_code(), Some(rusqlite::ErrorCode::ConstraintViolation), "{sql}");
+        }
+    }
+}

@@ -349,3 +349,88 @@ pub(crate) fn read_high_water(conn: &Connection) -> rusqlite::Result<HighWater> 
 pub(crate) fn overloaded() -> StoreError {
     StoreError::new(StoreErrorKind::Overloaded, "too many writes are waiting; try again in a moment")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{Durability, migrate, open_writer};
+    use fleetfoot_store::conformance::fixtures::{create, new_run};
+    use std::path::Path;
+
+    fn writer(dir: &Path) -> Writer {
+        let conn = open_writer(&dir.join("fleetfoot.db"), Durability::Full).unwrap();
+        migrate(&conn, dir).unwrap();
+        Writer::new(conn, dir.to_owned(), Arc::default()).unwrap()
+    }
+
+    fn request(writes: Vec<Write>) -> (Request, oneshot::Receiver<Answer>) {
+        let (reply, answer) = oneshot::channel();
+        (Request { writes, reply }, answer)
+    }
+
+    fn run(id: u64) -> Write {
+        crate::encode::encode(vec![create(id, &[id])]).unwrap().remove(0)
+    }
+
+    fn count(writer: &Writer, table: &str) -> i64 {
+        writer.conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |r| r.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_panic_undoes_its_operation_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut writer = writer(temp.path());
+        let (first, first_answer) = request(vec![run(1), Write::Panic, run(2)]);
+        let (second, second_answer) = request(vec![run(3)]);
+        writer.serve(vec![first, second], 4);
+        let results = first_answer.blocking_recv().unwrap().result.unwrap();
+        assert_eq!(results[0], Ok(OpOk::Done));
+        assert_eq!(results[1], Err(OpError::Failed("internal error in the store".to_owned())));
+        assert_eq!(results[2], Ok(OpOk::Done));
+        assert_eq!(second_answer.blocking_recv().unwrap().result.unwrap(), [Ok(OpOk::Done)]);
+        assert_eq!((count(&writer, "runs"), count(&writer, "audit")), (3, 0));
+        assert_eq!(read_high_water(&writer.conn).unwrap().run, 3);
+        let (third, answer) = request(vec![run(4)]);
+        writer.serve(vec![third], 1);
+        assert_eq!(answer.blocking_recv().unwrap().result.unwrap(), [Ok(OpOk::Done)]);
+    }
+
+    #[test]
+    fn a_caller_that_left_does_not_matter() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut writer = writer(temp.path());
+        let (gone, answer) = request(vec![run(1)]);
+        drop(answer);
+        writer.serve(vec![gone], 1);
+        assert_eq!(count(&writer, "runs"), 1);
+    }
+
+    #[test]
+    fn equal_contents_are_stored_once_and_collected() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut writer = writer(temp.path());
+        let other = {
+            let mut new = new_run(3, &[3]);
+            new.payload.document = "on: pull_request".into();
+            crate::encode::encode(vec![fleetfoot_store::Op::CreateRun(Box::new(new))]).unwrap().remove(0)
+        };
+        let (all, answer) = request(vec![run(1), run(2), other]);
+        writer.serve(vec![all], 3);
+        assert!(answer.blocking_recv().unwrap().result.unwrap().iter().all(Result::is_ok));
+        let counts = |w: &Writer| [count(w, "documents"), count(w, "specs"), count(w, "placements")];
+        assert_eq!(counts(&writer), [2, 1, 1]);
+        for (id, left) in [(1, [2, 1, 1]), (3, [1, 1, 1]), (2, [0, 0, 0])] {
+            writer.conn.execute_batch(&format!(
+                "UPDATE jobs SET status = 'completed', conclusion = 'success', finished_at = 1 WHERE run = {id};
+                 UPDATE runs SET status = 'completed', conclusion = 'success', finished_at = 1 WHERE id = {id};"
+            )).unwrap();
+            let (delete, answer) = request(vec![Write::DeleteRun(fleetfoot_model::ids::RunId(id))]);
+            writer.serve(vec![delete], 1);
+            assert_eq!(answer.blocking_recv().unwrap().result.unwrap(), [Ok(OpOk::Done)]);
+            assert_eq!(counts(&writer), left, "after run {id}");
+        }
+        for table in ["run_payloads", "jobs", "attempts"] {
+            assert_eq!(count(&writer, table), 0, "{table}");
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! What must hold when things go wrong: the process killed, the disk full, a
 //! second process on the same directory. Real processes, real files.
 
+#![allow(clippy::unwrap_used, reason = "tests, and helpers of tests")]
+
 mod common;
 
 use common::integrity;
@@ -110,6 +112,41 @@ fn second_process_is_refused_and_told_who_has_it() {
     child.wait().unwrap();
     // The kernel took the lock back; the file that is left means nothing.
     SqliteStore::open(temp.path(), Options::default()).unwrap();
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_loses_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteStore::open(temp.path(), Options { queue: 2, ..Options::default() }).unwrap());
+    // Holds the writer up: SQLite's own lock, taken by a connection of this test.
+    let blocker = rusqlite::Connection::open(temp.path().join("fleetfoot.db")).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut callers = tokio::task::JoinSet::new();
+    for id in 1..=20 {
+        let store = store.clone();
+        callers.spawn(async move { (id, store.apply(vec![create(id, &[id])]).await) });
+    }
+    // One in the hands of the writer and two in its queue can wait; all others are refused at once.
+    let mut refused = Vec::new();
+    while refused.len() < 17 {
+        let (id, answer) = callers.join_next().await.unwrap().unwrap();
+        assert_eq!(answer.unwrap_err().kind, StoreErrorKind::Overloaded);
+        refused.push(id);
+    }
+    blocker.execute_batch("ROLLBACK").unwrap();
+    for (id, answer) in callers.join_all().await {
+        match answer {
+            Ok(answers) => assert!(answers[0].is_ok(), "{answers:?}"),
+            Err(e) => {
+                assert_eq!(e.kind, StoreErrorKind::Overloaded);
+                refused.push(id);
+            }
+        }
+    }
+    for id in 1..=20 {
+        let exists = store.run(RunId(id)).await.unwrap().is_some();
+        assert_eq!(exists, !refused.contains(&id), "run {id}");
+    }
 }
 
 /// A small file system of its own, unmounted when dropped.

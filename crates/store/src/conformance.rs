@@ -25,7 +25,7 @@ pub trait Harness: Send + Sync {
     fn new_path(&self) -> PathBuf;
 
     /// A store made from a backup.
-    async fn from_backup(&self, file: &Path) -> Arc<dyn Store>;
+    async fn open_backup(&self, file: &Path) -> Arc<dyn Store>;
 }
 
 /// Runs every case, each on a fresh store.

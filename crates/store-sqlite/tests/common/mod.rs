@@ -1,5 +1,5 @@
 //! Stores in temporary directories.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "part of tests, and each test file uses a part of it")]
 
 use async_trait::async_trait;
 use fleetfoot_store::Store;
@@ -38,7 +38,7 @@ impl Harness for Temporary {
         self.dir.path().join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
-    async fn from_backup(&self, file: &Path) -> Arc<dyn Store> {
+    async fn open_backup(&self, file: &Path) -> Arc<dyn Store> {
         let dir = self.new_path();
         restore(file, &dir, false).unwrap();
         Arc::new(SqliteStore::open(&dir, Options::default()).unwrap())

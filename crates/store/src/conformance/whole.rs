@@ -227,7 +227,7 @@ pub async fn backup_equals_the_store(h: &dyn Harness) {
     store.backup(&file).await.expect("the backup is written");
     assert!(store.backup(&file).await.is_err(), "a backup never overwrites a file");
     done(&*store, create(3, &[30])).await;
-    let copy = h.from_backup(&file).await;
+    let copy = h.open_backup(&file).await;
     assert_eq!(everything(&*copy).await, before);
     done(&*copy, create(3, &[30])).await;
 }
