@@ -153,7 +153,7 @@ impl<'a> Attempt<'a> {
         self.sink.steps(&self.reports);
         if let Err(outcome) = self.set_up().await {
             self.log.say(0, &format!("Error: {}", outcome.message.as_deref().unwrap_or_default())).await;
-            self.decide(outcome);
+            self.decide(*outcome);
         }
         let mut last = 0;
         for (index, task) in tasks.iter().enumerate() {
@@ -161,7 +161,7 @@ impl<'a> Attempt<'a> {
             last = index;
             self.look_around();
             if self.kill.is_cancelled() {
-                self.report(index, |r| skip(r));
+                self.report(index, skip);
                 continue;
             }
             match task {
@@ -213,7 +213,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Evaluates the environment of the job and writes the event file.
-    async fn set_up(&mut self) -> Result<(), Outcome> {
+    async fn set_up(&mut self) -> Result<(), Box<Outcome>> {
         for (name, value) in &self.assignment.secrets {
             if value.trim().len() == 1 {
                 let line = format!("Warning: the secret {name} has one character and is not masked");
@@ -222,13 +222,13 @@ impl<'a> Attempt<'a> {
         }
         let event = environment::event_path(self.workspace);
         std::fs::write(event, &self.environment.event)
-            .map_err(|e| Outcome::io("cannot write the event file", &e))?;
+            .map_err(|e| Box::new(Outcome::io("cannot write the event file", &e)))?;
         for layer in &self.assignment.spec.env {
             let mut evaluated = IndexMap::with_capacity(layer.len());
             for (name, value) in layer {
-                let value = self
-                    .text(value, &self.scope(&self.env))
-                    .map_err(|e| Outcome::failure(Reason::BadSpecification, format!("env.{name}: {e}")))?;
+                let value = self.text(value, &self.scope(&self.env)).map_err(|e| {
+                    Box::new(Outcome::failure(Reason::BadSpecification, format!("env.{name}: {e}")))
+                })?;
                 evaluated.insert(name.clone(), value);
             }
             self.env.extend(evaluated);

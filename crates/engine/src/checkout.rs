@@ -1,23 +1,466 @@
-//! `uses:` steps. One action is built in, `actions/checkout`.
+//! `uses:` steps. One action is built in: `actions/checkout`, any version, by
+//! the git command. Credentials travel in the environment of the git processes
+//! that need them; they must never reach a command line or a file of the
+//! repository. Names from a document must never be read as options.
 
 use crate::attempt::Attempt;
+use crate::interpret::Interpreter;
 use crate::outcome::Outcome;
-use fleetfoot_model::state::Reason;
+use crate::overlay;
+use crate::process::Watch;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fleetfoot_driver::Command;
+use fleetfoot_model::state::{Conclusion, Reason};
 use indexmap::IndexMap;
+use std::collections::HashMap;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Inputs that mean something here, and those that are accepted because they change nothing.
+const INPUTS: &[&str] = &[
+    "repository", "ref", "path", "fetch-depth", "fetch-tags", "clean", "token", "ssh-key", "ssh-known-hosts",
+    "submodules", "lfs", "persist-credentials", "set-safe-directory", "show-progress", "ssh-strict",
+    "ssh-user", "github-server-url", "allow-unsafe-pr-checkout",
+];
+
+/// An end of the step before its end.
+type Stopped = Box<Outcome>;
+
+/// One checkout.
+struct Checkout {
+    index: u16,
+    watch: Watch,
+    timeout_seconds: Option<f64>,
+    target: PathBuf,
+    url: String,
+    /// What to check out; empty means the default branch.
+    reference: String,
+    sha: Option<String>,
+    depth: u32,
+    tags: bool,
+    clean: bool,
+    /// Without credentials.
+    plain: HashMap<String, String>,
+    /// For git commands that talk to the remote.
+    remote: HashMap<String, String>,
+}
+
+/// What to fetch and what to check out then.
+struct Target {
+    refspec: String,
+    checkout: Vec<String>,
+    /// The ref to fetch in full if the server gives no single commits.
+    fallback: Option<String>,
+}
 
 impl Attempt<'_> {
     /// Carries out an action.
     pub(crate) async fn uses(
         &mut self,
-        _index: u16,
+        index: u16,
         uses: &str,
-        _with: &IndexMap<String, String>,
-        _env: &IndexMap<String, String>,
-        _timeout_seconds: Option<f64>,
+        with: &IndexMap<String, String>,
+        env: &IndexMap<String, String>,
+        timeout_seconds: Option<f64>,
     ) -> Outcome {
-        let message = format!(
-            "the action '{uses}' is not supported: built in is actions/checkout; use a 'run' step instead"
-        );
-        Outcome::failure(Reason::BadSpecification, message)
+        let name = uses.split('@').next().unwrap_or_default();
+        if !name.eq_ignore_ascii_case("actions/checkout") {
+            let message = format!(
+                "the action '{uses}' is not supported: actions/checkout is built in; replace others by 'run' steps"
+            );
+            return Outcome::failure(Reason::BadSpecification, message);
+        }
+        let mut inputs: HashMap<String, String> = HashMap::new();
+        for (key, template) in with {
+            match self.text(template, &self.scope(env)) {
+                Ok(value) => inputs.insert(key.to_ascii_lowercase(), value.trim().to_owned()),
+                Err(e) => return Outcome::failure(Reason::BadSpecification, format!("with.{key}: {e}")),
+            };
+        }
+        for key in inputs.keys().filter(|k| !INPUTS.contains(&k.as_str())) {
+            self.log.say(index, &format!("Warning: the input '{key}' of actions/checkout has no effect here")).await;
+        }
+        let result = Box::pin(self.checkout(index, &inputs, env, timeout_seconds)).await;
+        let _ = std::fs::remove_file(self.ssh_key(index));
+        result.unwrap_or_else(|stopped| *stopped)
     }
+
+    async fn checkout(
+        &mut self,
+        index: u16,
+        inputs: &HashMap<String, String>,
+        env: &IndexMap<String, String>,
+        timeout_seconds: Option<f64>,
+    ) -> Result<Outcome, Stopped> {
+        let input = |name: &str| inputs.get(name).map(String::as_str).filter(|v| !v.is_empty());
+        let target = self.inside_workspace(input("path").unwrap_or("."))?;
+        std::fs::create_dir_all(&target).map_err(|e| Outcome::io("cannot make the directory", &e))?;
+        let own = self.assignment.repository.clone().unwrap_or_default();
+        let overlay = self.overlay();
+        let is_own = input("repository")
+            .is_none_or(|r| own.name.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(r)) || r == own.url);
+        let (plain, remote) = (self.git_environment(env), HashMap::new());
+        let mut checkout = Checkout {
+            index,
+            watch: self.watch(timeout_seconds),
+            timeout_seconds,
+            target,
+            url: String::new(),
+            reference: input("ref").unwrap_or_default().to_owned(),
+            sha: None,
+            depth: depth(input("fetch-depth"))?,
+            tags: input("fetch-tags") == Some("true"),
+            clean: input("clean") != Some("false"),
+            plain,
+            remote,
+        };
+        if let Some(overlay) = overlay.filter(|_| is_own && checkout.reference.is_empty()) {
+            return self.check_out_overlay(&checkout, &overlay).await;
+        }
+        checkout.url = self.url(input("repository").filter(|_| !is_own), &own.url)?;
+        if is_own && checkout.reference.is_empty() {
+            checkout.sha = own.sha.clone();
+            checkout.reference = own.git_ref.clone().unwrap_or_default();
+        }
+        for value in [&checkout.reference, &checkout.url] {
+            if value.starts_with('-') || value.contains(['\n', '\0']) {
+                return Err(bad(format!("'{value}' cannot be a repository or a ref")));
+            }
+        }
+        checkout.remote = self.credentials(&checkout, inputs)?;
+        self.fetch(&checkout).await?;
+        let submodules = input("submodules").unwrap_or("false").to_ascii_lowercase();
+        if submodules == "true" || submodules == "recursive" {
+            let mut args = vec!["submodule", "update", "--init", "--force"];
+            args.extend((submodules == "recursive").then_some("--recursive"));
+            let depth = format!("--depth={}", checkout.depth);
+            args.extend((checkout.depth > 0).then_some(depth.as_str()));
+            self.git(&checkout, true, &args).await?;
+        }
+        if input("lfs") == Some("true") {
+            self.git(&checkout, true, &["lfs", "pull"]).await?;
+        }
+        self.outputs_of(&checkout).await
+    }
+
+    /// Fetches one commit (or everything) and checks it out.
+    async fn fetch(&mut self, c: &Checkout) -> Result<(), Stopped> {
+        if c.target.join(".git").exists() {
+            self.git(c, false, &["remote", "set-url", "origin", &c.url]).await?;
+        } else {
+            self.git(c, false, &["init", "-q", "."]).await?;
+            self.git(c, false, &["remote", "add", "origin", &c.url]).await?;
+        }
+        let target = self.resolve(c).await?;
+        let mut args = vec!["fetch", "--prune", "--no-recurse-submodules", "--quiet"];
+        let depth = format!("--depth={}", c.depth);
+        args.push(if c.tags { "--tags" } else { "--no-tags" });
+        args.extend((c.depth > 0).then_some(depth.as_str()));
+        args.push("origin");
+        if c.depth == 0 {
+            args.extend(["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]);
+        }
+        args.push(&target.refspec);
+        if let Err(stopped) = self.git(c, true, &args).await {
+            let Some(fallback) = target.fallback.filter(|_| stopped.reason == Some(Reason::ExitCode)) else {
+                return Err(stopped);
+            };
+            self.log.say(c.index, "The server gives no single commits: fetching the whole ref.").await;
+            self.git(c, true, &["fetch", "--no-tags", "--quiet", "origin", &fallback]).await?;
+        }
+        let mut args = vec!["checkout", "--quiet", "--force"];
+        args.extend(target.checkout.iter().map(String::as_str));
+        self.git(c, true, &args).await?;
+        if c.clean {
+            self.git(c, false, &["clean", "-ffdxq"]).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds out what the ref is called and how to fetch it.
+    async fn resolve(&mut self, c: &Checkout) -> Result<Target, Stopped> {
+        let on = |branch: &str| format!("refs/remotes/origin/{branch}");
+        let reference = if c.reference.is_empty() && c.sha.is_none() {
+            self.default_branch(c).await?
+        } else if is_commit(&c.reference) {
+            return Ok(commit(&c.reference, None));
+        } else if c.reference.is_empty() || c.reference.starts_with("refs/") {
+            c.reference.clone()
+        } else {
+            self.full_name(c).await?
+        };
+        Ok(match (&c.sha, reference.strip_prefix("refs/heads/")) {
+            (Some(sha), Some(branch)) => Target {
+                refspec: format!("+{sha}:{}", on(branch)),
+                checkout: vec!["-B".into(), branch.into(), sha.clone(), "--".into()],
+                fallback: Some(format!("+{reference}:{}", on(branch))),
+            },
+            (Some(sha), None) => commit(sha, (!reference.is_empty()).then(|| reference.clone())),
+            (None, Some(branch)) => Target {
+                refspec: format!("+{reference}:{}", on(branch)),
+                checkout: vec!["-B".into(), branch.into(), on(branch), "--".into()],
+                fallback: None,
+            },
+            (None, None) => Target {
+                refspec: format!("+{reference}:{reference}"),
+                checkout: vec!["--detach".into(), reference, "--".into()],
+                fallback: None,
+            },
+        })
+    }
+
+    async fn default_branch(&mut self, c: &Checkout) -> Result<String, Stopped> {
+        let listed = self.git_output(c, true, &["ls-remote", "--symref", "origin", "HEAD"]).await?;
+        let branch = listed.lines().find_map(|l| l.strip_prefix("ref: ")?.split('\t').next());
+        branch.map(str::to_owned).ok_or_else(|| bad("the repository has no default branch: give 'ref'".into()))
+    }
+
+    /// A branch wins over a tag of the same name.
+    async fn full_name(&mut self, c: &Checkout) -> Result<String, Stopped> {
+        let candidates = [format!("refs/heads/{}", c.reference), format!("refs/tags/{}", c.reference)];
+        let listed = self.git_output(c, true, &["ls-remote", "origin", &candidates[0], &candidates[1]]).await?;
+        let names: Vec<&str> = listed.lines().filter_map(|l| l.split('\t').nth(1)).collect();
+        candidates
+            .into_iter()
+            .find(|candidate| names.contains(&candidate.as_str()))
+            .ok_or_else(|| bad(format!("the repository has no branch or tag '{}'", c.reference)))
+    }
+
+    async fn outputs_of(&mut self, c: &Checkout) -> Result<Outcome, Stopped> {
+        let commit = self.git_output(c, false, &["rev-parse", "HEAD"]).await?;
+        let mut outcome = Outcome::plain(Conclusion::Success);
+        outcome.exit_code = Some(0);
+        outcome.outputs.insert("ref".into(), c.reference.clone());
+        outcome.outputs.insert("commit".into(), commit.trim().to_owned());
+        Ok(outcome)
+    }
+
+    /// The working tree of a local run instead of a fetched commit.
+    async fn check_out_overlay(&mut self, c: &Checkout, overlay: &Path) -> Result<Outcome, Stopped> {
+        let source = overlay.to_string_lossy().into_owned();
+        let copy = |files: Option<Vec<u8>>| {
+            let (from, to) = (overlay.to_path_buf(), c.target.clone());
+            async move {
+                match tokio::task::spawn_blocking(move || overlay::copy(&from, &to, files.as_deref())).await {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(e)) => Err(Box::new(Outcome::io("cannot copy the working tree", &e))),
+                    Err(e) => Err(bad(format!("the copy of the working tree was cut short: {e}"))),
+                }
+            }
+        };
+        if !overlay.join(".git").exists() {
+            copy(None).await?;
+            let mut outcome = Outcome::plain(Conclusion::Success);
+            outcome.outputs.insert("ref".into(), String::new());
+            return Ok(outcome);
+        }
+        if !c.target.join(".git").exists() {
+            self.git(c, false, &["clone", "--quiet", "--shared", "--no-checkout", "--", &source, "."]).await?;
+        }
+        let has_commit = self.git_ok(c, &["rev-parse", "--verify", "--quiet", "HEAD"]).await;
+        if has_commit {
+            self.git(c, false, &["read-tree", "HEAD"]).await?;
+        }
+        let list = ["-C", source.as_str(), "ls-files", "-z", "-c", "-o", "--exclude-standard"];
+        let files = self.git_bytes(c, false, &list).await?;
+        copy(Some(files)).await?;
+        if has_commit {
+            self.outputs_of(c).await
+        } else {
+            Ok(Outcome::plain(Conclusion::Success))
+        }
+    }
+
+    fn ssh_key(&self, index: u16) -> PathBuf {
+        self.workspace.temp.join(format!("ssh_key_{index}"))
+    }
+
+    fn overlay(&self) -> Option<PathBuf> {
+        let path = self.assignment.contexts.get("fleetfoot")?.get("overlay")?.as_str()?;
+        (!path.is_empty()).then(|| PathBuf::from(path))
+    }
+
+    fn inside_workspace(&self, path: &str) -> Result<PathBuf, Stopped> {
+        let path = Path::new(path);
+        let path = path.strip_prefix(&self.workspace.workspace).unwrap_or(path);
+        if path.components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir)) {
+            return Err(bad(format!("the path '{}' is not inside the workspace", path.display())));
+        }
+        let mut target = self.workspace.workspace.clone();
+        target.extend(path.components().filter(|c| matches!(c, Component::Normal(_))));
+        Ok(target)
+    }
+
+    fn url(&self, wanted: Option<&str>, own: &str) -> Result<String, Stopped> {
+        match wanted {
+            None if own.is_empty() => Err(bad(
+                "this run is about no repository: submit it with one, or give 'repository' as an address".into(),
+            )),
+            None => Ok(own.to_owned()),
+            Some(url) if url.contains("://") || url.starts_with('/') || url.contains('@') => Ok(url.to_owned()),
+            Some(name) => Err(bad(format!(
+                "the repository '{name}' is not the one of this run: give its address, such as https://host/{name}.git"
+            ))),
+        }
+    }
+
+    /// Variables of every git command: those of the job, without the user's configuration of git.
+    fn git_environment(&self, env: &IndexMap<String, String>) -> HashMap<String, String> {
+        let mut variables = self.variables(env);
+        variables.retain(|name, _| !name.starts_with("GIT_") || name.starts_with("GIT_SSL_"));
+        let set: [(&str, &str); 5] = [
+            ("GIT_TERMINAL_PROMPT", "0"),
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh"),
+            ("GIT_LFS_SKIP_SMUDGE", "1"),
+        ];
+        variables.extend(set.map(|(k, v)| (k.to_owned(), v.to_owned())));
+        configure(&mut variables, &[
+            ("protocol.ext.allow", "never"),
+            ("safe.directory", "*"),
+            ("init.defaultBranch", "main"),
+            ("advice.detachedHead", "false"),
+            ("gc.auto", "0"),
+            ("core.hooksPath", "/dev/null"),
+        ]);
+        variables
+    }
+
+    /// Variables for git commands that talk to the remote.
+    fn credentials(&self, c: &Checkout, inputs: &HashMap<String, String>) -> Result<HashMap<String, String>, Stopped> {
+        let mut variables = c.plain.clone();
+        let given = |name: &str| inputs.get(name).filter(|v| !v.is_empty());
+        let token = given("token")
+            .or_else(|| self.assignment.secrets.get("GITHUB_TOKEN"))
+            // Our own token opens nothing at a forge, and a forge has no business knowing it.
+            .filter(|t| **t != self.assignment.job_token);
+        if let (Some(token), Some(origin)) = (token, http_origin(&c.url)) {
+            let basic = STANDARD.encode(format!("x-access-token:{token}"));
+            self.log.masker.add(&basic);
+            configure(&mut variables, &[(
+                &format!("http.{origin}/.extraHeader"),
+                &format!("AUTHORIZATION: basic {basic}"),
+            )]);
+        }
+        if let Some(key) = given("ssh-key") {
+            self.log.masker.add(key);
+            let path = self.ssh_key(c.index);
+            write_private(&path, &format!("{}\n", key.trim_end()))
+                .map_err(|e| Outcome::io("cannot write the SSH key", &e))?;
+            let path = path.to_string_lossy().into_owned();
+            let mut ssh = format!("ssh -i '{path}' -o IdentitiesOnly=yes -o BatchMode=yes");
+            match given("ssh-known-hosts") {
+                Some(hosts) => {
+                    let known = self.workspace.temp.join(format!("ssh_known_hosts_{}", c.index));
+                    write_private(&known, &format!("{hosts}\n"))
+                        .map_err(|e| Outcome::io("cannot write the known hosts", &e))?;
+                    ssh += &format!(" -o StrictHostKeyChecking=yes -o UserKnownHostsFile='{}'", known.display());
+                }
+                None => ssh += " -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=/dev/null",
+            }
+            variables.insert("GIT_SSH_COMMAND".into(), ssh);
+        }
+        Ok(variables)
+    }
+
+    fn git_command(&self, c: &Checkout, remote: bool, args: &[&str]) -> Command {
+        let env = if remote && !c.remote.is_empty() { &c.remote } else { &c.plain };
+        Command {
+            program: "git".into(),
+            args: args.iter().map(|a| (*a).to_owned()).collect(),
+            env: env.clone(),
+            working_directory: c.target.clone(),
+            stdin: Vec::new(),
+        }
+    }
+
+    /// Runs git; anything but success ends the step.
+    async fn git(&mut self, c: &Checkout, remote: bool, args: &[&str]) -> Result<(), Stopped> {
+        let command = self.git_command(c, remote, args);
+        let ran = self.execute(c.index, command, Interpreter::off(), &c.watch).await;
+        let ran = ran.map_err(|e| Box::new(Outcome::driver(&e)))?;
+        self.check(c, args, self.outcome(c, &ran))
+    }
+
+    fn outcome(&self, c: &Checkout, ran: &crate::step::Ran) -> Outcome {
+        Outcome::ended(&ran.ended, &self.timeouts(c.timeout_seconds), self.timed_out)
+    }
+
+    fn check(&self, c: &Checkout, args: &[&str], mut outcome: Outcome) -> Result<(), Stopped> {
+        if outcome.conclusion == Conclusion::Success {
+            return Ok(());
+        }
+        let verb = args.iter().find(|a| !a.starts_with('-')).copied().unwrap_or_default();
+        outcome.message =
+            Some(format!("git {verb} of '{}': {}", c.url, outcome.message.unwrap_or_default()));
+        Err(Box::new(outcome))
+    }
+
+    async fn git_bytes(&mut self, c: &Checkout, remote: bool, args: &[&str]) -> Result<Vec<u8>, Stopped> {
+        let command = self.git_command(c, remote, args);
+        let captured = self.capture(c.index, command, &c.watch).await;
+        let (ran, bytes) = captured.map_err(|e| Box::new(Outcome::driver(&e)))?;
+        self.check(c, args, self.outcome(c, &ran))?;
+        Ok(bytes)
+    }
+
+    async fn git_output(&mut self, c: &Checkout, remote: bool, args: &[&str]) -> Result<String, Stopped> {
+        let bytes = self.git_bytes(c, remote, args).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    async fn git_ok(&mut self, c: &Checkout, args: &[&str]) -> bool {
+        self.git_bytes(c, false, args).await.is_ok()
+    }
+}
+
+fn bad(message: String) -> Stopped {
+    Box::new(Outcome::failure(Reason::BadSpecification, message))
+}
+
+fn depth(text: Option<&str>) -> Result<u32, Stopped> {
+    match text {
+        None => Ok(1),
+        Some(text) => text.parse().map_err(|_| bad(format!("fetch-depth: '{text}' is not a number"))),
+    }
+}
+
+fn is_commit(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn commit(sha: &str, fallback: Option<String>) -> Target {
+    Target {
+        refspec: format!("+{sha}:refs/remotes/origin/fleetfoot-checkout"),
+        checkout: vec!["--detach".into(), sha.to_owned(), "--".into()],
+        fallback: Some(fallback.unwrap_or_else(|| "+refs/heads/*:refs/remotes/origin/*".into())),
+    }
+}
+
+/// `https://host:port` of an address.
+fn http_origin(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    if scheme != "http" && scheme != "https" {
+        return None;
+    }
+    let host = rest.split('/').next()?.rsplit('@').next()?;
+    Some(format!("{scheme}://{host}"))
+}
+
+/// Adds configuration by environment, which no other user can read and no file keeps.
+fn configure(variables: &mut HashMap<String, String>, entries: &[(&str, &str)]) {
+    let mut count: usize = variables.get("GIT_CONFIG_COUNT").and_then(|c| c.parse().ok()).unwrap_or(0);
+    for (key, value) in entries {
+        variables.insert(format!("GIT_CONFIG_KEY_{count}"), (*key).to_owned());
+        variables.insert(format!("GIT_CONFIG_VALUE_{count}"), (*value).to_owned());
+        count += 1;
+    }
+    variables.insert("GIT_CONFIG_COUNT".into(), count.to_string());
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(text.as_bytes())
 }

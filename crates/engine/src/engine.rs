@@ -90,6 +90,9 @@ impl Engine {
             Ok(workspace) => workspace,
             Err(e) => return Verdict::failure(io_reason(&e), format!("cannot make the workspace: {e}")),
         };
+        if let Err(e) = std::fs::create_dir_all(&self.config.tool_cache) {
+            tracing::warn!(error = %e, "cannot make the tool cache");
+        }
         let request = CellRequest {
             attempt: assignment.attempt,
             workspace: workspace.workspace.clone(),

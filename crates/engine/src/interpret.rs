@@ -64,6 +64,12 @@ impl Interpreter {
         Self { step, debug, allow_unsecure, echo: debug, ..Self::default() }
     }
 
+    /// An interpreter that takes nothing for a command: for programs that print what others wrote.
+    pub(crate) fn off() -> Self {
+        // No command has a line break in its name, so nothing ends this.
+        Self { stopped: Some("\n".into()), ..Self::default() }
+    }
+
     pub(crate) fn take(&mut self) -> Effects {
         std::mem::take(&mut self.effects)
     }

@@ -18,6 +18,7 @@ mod interpret;
 pub mod mask;
 mod outcome;
 mod output;
+mod overlay;
 mod process;
 mod scan;
 mod scope;

@@ -8,12 +8,14 @@
 //! through because a write, read or buffer ended inside it.
 
 mod encodings;
+mod probe;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use self::probe::Probe;
+use aho_corasick::AhoCorasick;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What stands for a secret.
 pub const MASK: &str = "***";
@@ -43,9 +45,9 @@ impl std::fmt::Debug for State {
 struct Matcher {
     version: u64,
     /// Finds out fast that there is nothing.
-    probe: Option<AhoCorasick>,
-    /// Finds every occurrence, also overlapping ones.
-    all: Option<AhoCorasick>,
+    probe: Probe,
+    /// Finds every occurrence, also overlapping ones. Built at the first hit.
+    all: OnceLock<Option<AhoCorasick>>,
     /// Patterns by first byte, for the search of beginnings at the end of a buffer.
     by_first: Vec<Vec<Vec<u8>>>,
     longest: usize,
@@ -102,7 +104,7 @@ impl Masker {
     /// Whether the text contains a secret.
     #[must_use]
     pub fn finds(&self, text: &str) -> bool {
-        !self.is_empty() && self.matcher().probe.as_ref().is_some_and(|p| p.is_match(text))
+        !self.is_empty() && self.matcher().probe.hits(text.as_bytes())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -123,23 +125,22 @@ impl Masker {
 
 impl Matcher {
     fn new(patterns: &BTreeSet<Vec<u8>>, version: u64) -> Self {
-        let bytes: usize = patterns.iter().map(Vec::len).sum();
-        let build = |kind: MatchKind| {
-            // A full automaton is fastest, and small for the few secrets that a job has.
-            let size = (bytes < 4_000 && kind != MatchKind::Standard).then_some(AhoCorasickKind::DFA);
-            AhoCorasick::builder().match_kind(kind).kind(size).build(patterns).ok()
-        };
         let mut by_first = vec![Vec::new(); 256];
         for pattern in patterns {
             by_first[usize::from(pattern[0])].push(pattern.clone());
         }
         Self {
             version,
-            probe: build(MatchKind::LeftmostFirst),
-            all: build(MatchKind::Standard),
+            probe: Probe::new(patterns),
+            all: OnceLock::new(),
             by_first,
             longest: patterns.iter().map(Vec::len).max().unwrap_or(0),
         }
+    }
+
+    fn all(&self) -> Option<&AhoCorasick> {
+        let build = || AhoCorasick::new(self.by_first.iter().flatten()).ok();
+        self.all.get_or_init(build).as_ref()
     }
 
     /// Where the first part at the end of `buffer` begins that may become a secret.
@@ -176,7 +177,10 @@ impl StreamMask {
     pub fn feed(&mut self, masker: &Masker, chunk: Bytes, out: &mut impl FnMut(Bytes)) {
         let version = masker.version.load(Ordering::Acquire);
         if version == 0 {
-            return if chunk.is_empty() { () } else { out(chunk) };
+            if !chunk.is_empty() {
+                out(chunk);
+            }
+            return;
         }
         let matcher = match &self.matcher {
             Some(matcher) if matcher.version == version => matcher.clone(),
@@ -202,8 +206,8 @@ impl StreamMask {
     fn pass(&mut self, matcher: &Matcher, buffer: Bytes, last: bool, out: &mut impl FnMut(Bytes)) {
         let end = if last { buffer.len() } else { matcher.undecided(&buffer) };
         let mut ranges = Ranges { ranges: Vec::new(), already: self.masked };
-        if matcher.probe.as_ref().is_some_and(|p| p.is_match(&buffer[..]))
-            && let Some(all) = &matcher.all
+        if matcher.probe.hits(&buffer)
+            && let Some(all) = matcher.all()
         {
             for found in all.find_overlapping_iter(&buffer[..]) {
                 ranges.add(found.start(), found.end());

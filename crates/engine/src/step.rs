@@ -14,9 +14,13 @@ use fleetfoot_model::state::Reason;
 use indexmap::IndexMap;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use tokio::io::AsyncReadExt;
 
 /// Where a shell looks when nobody set `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The most that is kept of a captured output, bytes.
+const MAX_CAPTURE: u64 = 256 << 20;
 
 /// A `run` step with the defaults of its job, not yet evaluated.
 pub(crate) struct Run<'a> {
@@ -45,19 +49,17 @@ impl Attempt<'_> {
         let evaluated = {
             let scope = self.scope(env);
             let text = |key: &str, template: &str| {
-                self.text(template, &scope).map_err(|e| {
-                    Outcome::failure(Reason::BadSpecification, format!("{key}: {e}"))
-                })
+                self.text(template, &scope).map_err(|e| format!("{key}: {e}"))
             };
             (|| {
                 let shell = run.shell.map(|s| text("shell", s)).transpose()?;
                 let directory = run.working_directory.map(|d| text("working-directory", d)).transpose()?;
-                Ok::<_, Outcome>((text("run", run.script)?, shell, directory))
+                Ok::<_, String>((text("run", run.script)?, shell, directory))
             })()
         };
         let (script, shell, directory) = match evaluated {
             Ok(evaluated) => evaluated,
-            Err(outcome) => return outcome,
+            Err(message) => return Outcome::failure(Reason::BadSpecification, message),
         };
         let shell = match Shell::parse(shell.as_deref()) {
             Ok(shell) => shell,
@@ -221,6 +223,39 @@ impl Attempt<'_> {
             self.leaks.push(output);
         }
         Ok(Ran { ended, leaked: !drained, effects })
+    }
+
+    /// Like [`execute`](Self::execute), but standard output is given back instead of logged.
+    pub(crate) async fn capture(
+        &mut self,
+        index: u16,
+        command: Command,
+        watch: &Watch,
+    ) -> Result<(Ran, Vec<u8>), DriverError> {
+        let running = self.cell.start(command).await?;
+        self.sink.started(running.pid, running.start_ticks);
+        let stdout = running.stdout;
+        let mut reader = tokio::spawn(async move {
+            let mut bytes = Vec::new();
+            let _ = stdout.take(MAX_CAPTURE).read_to_end(&mut bytes).await;
+            bytes
+        });
+        let nothing = Box::new(tokio::io::empty());
+        let mut output =
+            Output::start(self.log.clone(), index, Interpreter::off(), nothing, running.stderr);
+        let ended = process::supervise(&*running.handle, &|| output.silence(), watch).await;
+        let drained = output.drain(self.config.drain_after_exit).await;
+        if !drained {
+            self.leaks.push(output);
+        }
+        let bytes = match tokio::time::timeout(self.config.drain_after_exit, &mut reader).await {
+            Ok(bytes) => bytes.unwrap_or_default(),
+            Err(_) => {
+                reader.abort();
+                Vec::new()
+            }
+        };
+        Ok((Ran { ended, leaked: !drained, effects: Effects::default() }, bytes))
     }
 
     /// The whole environment of a process of a step.

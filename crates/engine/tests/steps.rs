@@ -1,4 +1,5 @@
 //! Steps that end in every way a step can end, and what follows for the job.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

@@ -242,8 +242,11 @@ unsafe fn child(raw: &Raw<'_>, join_cgroup: bool) -> ! {
     // SAFETY: every pointer comes from `plan` and `raw`, which this copy of the memory
     // keeps alive; only async-signal-safe functions are called.
     unsafe {
+        // The raw call: libc refuses the two signals that it uses itself, which may be ignored too.
+        // A kernel sigaction of zeroes is SIG_DFL without flags.
+        let default = [0_u64; 4];
         for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<u64>(), 8_usize);
         }
         if libc::setsid() == -1 {
             fail(raw, Stage::Session);

@@ -1,5 +1,5 @@
 //! A job, a sink that remembers, and a driver, for tests with real processes.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses its part")]
 
 use async_trait::async_trait;
 use bytes::Bytes;
