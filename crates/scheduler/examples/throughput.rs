@@ -76,8 +76,7 @@ fn run(unmatched: u64) {
     for id in 0..unmatched {
         scheduler.enqueue(maker.job(10_000_000 + id, nobody.clone()), now);
     }
-    if unmatched > 0 {
-        let bytes = (resident() - before) / unmatched;
+    if let Some(bytes) = resident().saturating_sub(before).checked_div(unmatched) {
         let rate = unmatched as f64 / started.elapsed().as_secs_f64();
         println!("{unmatched} unmatched jobs: {bytes} bytes each, enqueued at {rate:.0}/s");
     }
