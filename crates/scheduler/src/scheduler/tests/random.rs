@@ -136,8 +136,8 @@ impl World {
             Event::ClaimsOnly(id, only) => {
                 if let Some(r) = self.m.runners.get_mut(&id) {
                     r.claims_only = only;
+                    self.s.set_claims_only(RunnerId(id), only);
                 }
-                self.s.set_claims_only(RunnerId(id), only);
                 vec![]
             }
             Event::AdmitRun(run, rules) => {
