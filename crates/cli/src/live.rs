@@ -17,6 +17,7 @@ use std::collections::HashSet;
 use std::io::{BufRead, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// How long a server may stay away before a follower gives up.
@@ -175,7 +176,7 @@ pub(crate) struct Options {
 ///
 /// An interrupt that leaves the run alone ends in an error with exit code 130.
 pub(crate) async fn follow(source: Arc<dyn Source>, run: RunId, options: Options) -> Result<RunView> {
-    let mut changes = source.changes(run).await?;
+    let mut changes = forward(source.changes(run).await?);
     let mut state = RunState::default();
     let mut progress = Progress::new(&options);
     let mut readers: JoinSet<Result<()>> = JoinSet::new();
@@ -184,7 +185,7 @@ pub(crate) async fn follow(source: Arc<dyn Source>, run: RunId, options: Options
     let mut interrupts = 0;
     loop {
         let change = tokio::select! {
-            change = changes.next() => change?,
+            change = changes.recv() => change.transpose()?,
             () = signals.next() => {
                 interrupts += 1;
                 progress.suspend();
@@ -206,8 +207,8 @@ pub(crate) async fn follow(source: Arc<dyn Source>, run: RunId, options: Options
             for job in state.jobs() {
                 let Some(attempt) = job.attempt else { continue };
                 if started.insert((job.id, attempt)) {
-                    let printer =
-                        JobPrinter::new(sink.clone(), (state.jobs().len() > 1).then(|| state.prefix(job)));
+                    let prefix = options.always_prefix || state.jobs().len() > 1;
+                    let printer = JobPrinter::new(sink.clone(), prefix.then(|| state.prefix(job)));
                     readers.spawn(print_log(Arc::clone(&source), job.id, attempt, printer));
                 }
             }
@@ -219,6 +220,20 @@ pub(crate) async fn follow(source: Arc<dyn Source>, run: RunId, options: Options
     progress.finish();
     drain(readers).await?;
     state.into_view().ok_or_else(|| CliError::new(Exit::NotFound, format!("run {run} has gone")))
+}
+
+/// Reads changes in a task of its own: waiting for one of them is not cancel-safe, a channel is.
+fn forward(mut changes: Box<dyn Changes>) -> mpsc::Receiver<Result<RunView>> {
+    let (sender, receiver) = mpsc::channel(16);
+    tokio::spawn(async move {
+        while let Some(change) = changes.next().await.transpose() {
+            let failed = change.is_err();
+            if sender.send(change).await.is_err() || failed {
+                break;
+            }
+        }
+    });
+    receiver
 }
 
 async fn print_log(

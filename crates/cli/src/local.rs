@@ -2,8 +2,8 @@
 //! no sockets, no tokens, nothing that outlives the run.
 
 use crate::error::{CliError, Result};
-use crate::local_runner::no_processes;
 use crate::live::{Changes, LogBytes, Piece, Source};
+use crate::local_runner::no_processes;
 use crate::wiring::{self, PlaneOptions};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -108,7 +108,8 @@ fn runner(control: &Control, id: RunnerId, slots: u32, directory: &Path) -> Resu
     let tag = format!("run-{}", std::process::id());
     let config =
         EngineConfig { runner_name: "local".to_owned(), ..EngineConfig::new(directory.join("work")) };
-    let driver = ProcessDriver::new(ProcessOptions { tag, ..ProcessOptions::default() }).map_err(no_processes)?;
+    let driver =
+        ProcessDriver::new(ProcessOptions { tag, ..ProcessOptions::default() }).map_err(no_processes)?;
     let executor = EngineExecutor::new(Engine::new(config), Arc::new(driver));
     let (_, info) = watch::channel(RunnerInfo::default());
     Ok(Setup {
