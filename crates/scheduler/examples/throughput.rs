@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 const UNMATCHED: u64 = 1_000_000;
 const CYCLES: u64 = 500_000;
-const RUNNERS: u64 = 16;
 const SLOTS: u32 = 8;
+/// Jobs that run at any time.
+const BUSY: u64 = 64;
 
 fn labels(names: &[&str]) -> LabelSet {
     names.iter().map(|n| Label::from(*n)).collect()
@@ -48,14 +49,15 @@ fn resident() -> u64 {
     statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
 }
 
-fn run(unmatched: u64) {
+/// `sets` is how many different label sets the unmatched jobs have.
+fn run(unmatched: u64, sets: u64, runners: u64) {
     let maker = Maker {
         queue: Arc::from("default"),
         projects: (0..20).map(|n| Arc::from(format!("project-{n}"))).collect(),
     };
     let mut scheduler = Scheduler::new(Config::default());
     let now = Timestamp(0);
-    for id in 1..=RUNNERS {
+    for id in 1..=runners {
         let offer = RunnerOffer {
             id: RunnerId(id),
             name: Arc::from(format!("runner-{id}")),
@@ -70,14 +72,13 @@ fn run(unmatched: u64) {
         };
         scheduler.runner_seen(offer, now);
     }
-    let nobody = labels(&["linux", "nobody-has-this"]);
+    let nobody = |id: u64| labels(&["linux", &format!("nobody-has-{}", id % sets)]);
     let before = resident();
     let started = Instant::now();
     for id in 0..unmatched {
-        scheduler.enqueue(maker.job(10_000_000 + id, nobody.clone()), now);
+        scheduler.enqueue(maker.job(10_000_000 + id, nobody(id)), now);
     }
-    if unmatched > 0 {
-        let bytes = (resident() - before) / unmatched;
+    if let Some(bytes) = resident().saturating_sub(before).checked_div(unmatched) {
         let rate = unmatched as f64 / started.elapsed().as_secs_f64();
         println!("{unmatched} unmatched jobs: {bytes} bytes each, enqueued at {rate:.0}/s");
     }
@@ -101,7 +102,7 @@ fn run(unmatched: u64) {
                 running.push_back(job);
             }
         }
-        if running.len() as u64 > RUNNERS * u64::from(SLOTS) / 2
+        if running.len() as u64 > BUSY
             && let Some(job) = running.pop_front()
         {
             scheduler.finish(job, false, now);
@@ -111,7 +112,7 @@ fn run(unmatched: u64) {
     samples.sort_unstable();
     let at = |q: f64| samples[((samples.len() - 1) as f64 * q) as usize];
     println!(
-        "{unmatched:>9} unmatched: {:.0} cycles/s; dispatch p50 {:?}, p99 {:?}, p99.9 {:?}",
+        "{runners} runners, {unmatched} unmatched jobs in {sets} label sets: {:.0} cycles/s; dispatch p50 {:?}, p99 {:?}, p99.9 {:?}",
         CYCLES as f64 / elapsed.as_secs_f64(),
         at(0.5),
         at(0.99),
@@ -120,6 +121,8 @@ fn run(unmatched: u64) {
 }
 
 fn main() {
-    run(0);
-    run(UNMATCHED);
+    run(0, 1, 16);
+    run(UNMATCHED, 1, 16);
+    run(UNMATCHED / 10, UNMATCHED / 10, 16);
+    run(0, 1, 10_000);
 }

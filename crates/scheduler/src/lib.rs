@@ -13,4 +13,6 @@ pub mod scheduler;
 
 pub use graph::Graph;
 pub use retry::{Cause, Decision, decide};
-pub use scheduler::{Action, ClaimError, Config, Parallel, QueuedJob, RunnerOffer, Scheduler, Statistics};
+pub use scheduler::{
+    Action, ClaimError, Config, Parallel, QueuedJob, RunnerOffer, Scheduler, Statistics, why_needs,
+};

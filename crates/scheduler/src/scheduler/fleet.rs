@@ -402,7 +402,7 @@ impl Scheduler {
         let lives = runner.leases.iter().any(|l| l.expires > now && !l.expired);
         // Whoever is silent for a whole lease while it holds something is not
         // there: it must not be given the next job only to lose that as well.
-        let silent = ran_out && (!runner.connected || now >= runner.last_heard + lease);
+        let silent = ran_out && now >= runner.last_heard + lease;
         if runner.online && !lives && (silent || runner.offline_at <= now) {
             runner.online = false;
             actions.push(Action::RunnerOffline { runner: runner.offer.id });

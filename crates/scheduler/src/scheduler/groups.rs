@@ -61,6 +61,12 @@ impl Groups {
         at
     }
 
+    /// The group that holds a run back.
+    pub(super) fn held_run(&self, run: RunId) -> Option<u32> {
+        let at = *self.runs.get(&run)?;
+        (self.all[at].holder != Some(Member::Run(run))).then_some(at)
+    }
+
     pub(super) fn get(&self, at: u32) -> Option<&Group> {
         self.all.get(at)
     }

@@ -6,7 +6,7 @@ use super::groups::Member;
 use super::index::ClassKey;
 use super::{Entry, Scheduler, State};
 use fleetfoot_model::why::{NearRunner, Why, WhyReason};
-use fleetfoot_model::{JobId, RunnerId, Status, Timestamp};
+use fleetfoot_model::{JobId, RunId, RunnerId, Status, Timestamp};
 use std::collections::HashSet;
 
 /// At most this many runners are named as nearly good enough.
@@ -40,15 +40,7 @@ impl Scheduler {
 
     fn held(&self, entry: &Entry, now: Timestamp) -> Option<WhyReason> {
         match entry.state {
-            State::Grouped => {
-                let group = self.groups.get(entry.group)?;
-                let (holder_job, holder_run) = match group.holder {
-                    Some(Member::Job(slot)) => (self.jobs.get(slot).map(|e| e.id), None),
-                    Some(Member::Run(run)) => (None, Some(run)),
-                    None => (None, None),
-                };
-                Some(WhyReason::ConcurrencyGroup { group: group.name.to_string(), holder_job, holder_run })
-            }
+            State::Grouped => self.group_reason(entry.group),
             State::Delayed => Some(WhyReason::RetryDelay { until: entry.not_before }),
             State::Retrying => Some(WhyReason::RetryDelay { until: now }),
             // A leg behind others of its line waits for them, as in any line.
@@ -57,6 +49,26 @@ impl Scheduler {
             }
             State::Lined | State::Ready | State::Moving | State::Running(_) => None,
         }
+    }
+
+    fn group_reason(&self, group: u32) -> Option<WhyReason> {
+        let group = self.groups.get(group)?;
+        let (holder_job, holder_run) = match group.holder {
+            Some(Member::Job(slot)) => (self.jobs.get(slot).map(|e| e.id), None),
+            Some(Member::Run(run)) => (None, Some(run)),
+            None => (None, None),
+        };
+        Some(WhyReason::ConcurrencyGroup { group: group.name.to_string(), holder_job, holder_run })
+    }
+
+    /// Why a job of a run waits whose concurrency group holds the whole run back;
+    /// `None` if no group does.
+    #[must_use]
+    pub fn why_run(&self, job: JobId, run: RunId) -> Option<Why> {
+        let group = self.groups.held_run(run)?;
+        let reason = self.group_reason(group)?;
+        let summary = format!("Its run waits: {}", in_sentence(&summary(&reason, Status::Waiting)));
+        Some(Why { job, status: Status::Waiting, summary, reasons: vec![reason] })
     }
 
     /// What the fleet has to say: one reason that nobody could take it, or what
@@ -117,6 +129,20 @@ impl Scheduler {
         }
         reasons
     }
+}
+
+/// Why a job waits that needs these nodes, which have not ended.
+#[must_use]
+pub fn why_needs(job: JobId, needs: Vec<String>) -> Why {
+    let reason = WhyReason::Needs { jobs: needs };
+    let summary = summary(&reason, Status::Waiting);
+    Why { job, status: Status::Waiting, summary, reasons: vec![reason] }
+}
+
+/// A sentence to go on after a colon.
+fn in_sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 fn named(mut runners: Vec<RunnerId>) -> Vec<RunnerId> {

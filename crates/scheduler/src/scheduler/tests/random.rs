@@ -95,7 +95,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => job.clone().prop_map(Event::Remove),
         8 => (job.clone(), prop::bool::weighted(0.3)).prop_map(|(j, retry)| Event::Finish(j, retry)),
         6 => offered().prop_map(Event::Offer),
-        4 => (1..6u64, prop::bool::weighted(0.8)).prop_map(|(r, all)| Event::Heartbeat(r, all)),
+        8 => (1..6u64, prop::bool::weighted(0.6)).prop_map(|(r, all)| Event::Heartbeat(r, all)),
         1 => (1..6u64).prop_map(Event::Disconnect),
         1 => (1..6u64).prop_map(Event::RemoveRunner),
         1 => (1..6u64, any::<bool>()).prop_map(|(r, only)| Event::ClaimsOnly(r, only)),
@@ -103,7 +103,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => run.prop_map(Event::RunEnded),
         10 => (1..9usize, 0..6usize).prop_map(|(n, fails)| Event::Dispatch(n, fails)),
         3 => (1..6u64, prop::option::of(job)).prop_map(|(r, j)| Event::Claim(r, j)),
-        4 => (1..20u64).prop_map(Event::Pass),
+        5 => (1..14u64).prop_map(Event::Pass),
         1 => Just(Event::Restart),
     ]
 }
@@ -136,8 +136,8 @@ impl World {
             Event::ClaimsOnly(id, only) => {
                 if let Some(r) = self.m.runners.get_mut(&id) {
                     r.claims_only = only;
+                    self.s.set_claims_only(RunnerId(id), only);
                 }
-                self.s.set_claims_only(RunnerId(id), only);
                 vec![]
             }
             Event::AdmitRun(run, rules) => {

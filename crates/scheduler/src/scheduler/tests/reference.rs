@@ -229,8 +229,10 @@ impl Reference {
 
     pub(super) fn admit_run(&mut self, run: u64, project: &Arc<str>, rules: &Concurrency) -> bool {
         let name = name_of(project, rules);
-        if !self.runs.contains_key(&run) {
-            self.runs.insert(run, (name.clone(), rules.clone()));
+        let known = self.runs.insert(run, (name.clone(), rules.clone()));
+        if let Some(known) = known {
+            self.runs.insert(run, known);
+        } else {
             self.join(&name, Who::Run(run), rules);
         }
         let name = &self.runs[&run].0;

@@ -111,3 +111,16 @@ fn held_back() {
     assert_eq!(told(&s, 4).1, [WhyReason::RetryDelay { until: T0 }]);
     assert_eq!(s.why(JobId(99), T0), None);
 }
+
+#[test]
+fn before_a_job_comes_here() {
+    let mut s = new();
+    s.admit_run(RunId(1), "p", &group("release"), T0);
+    s.admit_run(RunId(2), "p", &group("Release"), T0);
+    assert_eq!(s.why_run(JobId(10), RunId(1)), None);
+    let why = s.why_run(JobId(20), RunId(2)).unwrap();
+    insta::assert_snapshot!(why.summary, @"Its run waits: run 1 holds its concurrency group 'release'.");
+    assert_eq!((why.job, why.status, why.reasons.len()), (JobId(20), Status::Waiting, 1));
+    let why = why_needs(JobId(3), vec!["build".to_owned(), "lint".to_owned()]);
+    insta::assert_snapshot!(why.summary, @"It needs jobs that have not ended: build, lint.");
+}

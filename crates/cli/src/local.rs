@@ -1,0 +1,263 @@
+//! A control plane and a runner in this process, for runs without a server:
+//! no sockets, no tokens, nothing that outlives the run.
+
+use crate::error::{CliError, Result};
+use crate::live::{Changes, LogBytes, Piece, Source};
+use crate::local_runner::no_processes;
+use crate::wiring::{self, PlaneOptions};
+use async_trait::async_trait;
+use bytes::Bytes;
+use fleetfoot_control::{Control, Principal, RunWatcher};
+use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
+use fleetfoot_engine::{Engine, EngineConfig};
+use fleetfoot_model::api::{CancelRun, CreateRun, Created, RegisterRunner, RunView};
+use fleetfoot_model::plan::{Dialect, Document, Plan, Resolution, ResolveArgs, RunInfo, RunParams};
+use fleetfoot_model::spec::Contexts;
+use fleetfoot_model::sync::{ResourceSample, RunnerInfo, SyncRequest, SyncResponse};
+use fleetfoot_model::{
+    AttemptNumber, AttemptRef, Code, Diagnostic, Diagnostics, JobId, Problem, RunId, RunnerId, Source as Text,
+};
+use fleetfoot_objects::LogFollower;
+use fleetfoot_runner::daemon::{self, Setup, Stage};
+use fleetfoot_runner::engine::EngineExecutor;
+use fleetfoot_runner::journal::Journal;
+use fleetfoot_runner::transport::{ControlPlane, TransportError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How long what still runs may take to end when the program leaves.
+const LEAVE: Duration = Duration::from_secs(12);
+
+/// Control plane, runner and the directory in which they live.
+pub(crate) struct Local {
+    control: Control,
+    stage: watch::Sender<Stage>,
+    daemon: JoinHandle<()>,
+    directory: TempDir,
+}
+
+impl Local {
+    /// Starts both. `overlay` is the working tree that `actions/checkout` gives to jobs.
+    pub(crate) async fn start(slots: u32, overlay: Option<PathBuf>) -> Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("fleetfoot-run-")
+            .tempdir()
+            .map_err(|e| CliError::machine("no temporary directory can be made").because(&e))?;
+        let plane = PlaneOptions {
+            data: directory.path().join("state"),
+            url: String::new(),
+            lease: Duration::from_secs(3600),
+            retention: None,
+            durable: false,
+        };
+        let dialects = wiring::dialects()
+            .into_iter()
+            .map(|inner| Arc::new(HereDialect { inner, overlay: overlay.clone() }) as Arc<dyn Dialect>)
+            .collect();
+        let control = wiring::control(&plane, dialects).await?;
+        let request = RegisterRunner {
+            name: Some("local".to_owned()),
+            slots: Some(slots),
+            ..RegisterRunner::default()
+        };
+        let registered = control.register_runner(&Principal::System, request).await?;
+        let (stage, shutdown) = watch::channel(Stage::Run);
+        let setup = runner(&control, registered.id, slots, directory.path())?;
+        let daemon = tokio::spawn(async move {
+            if let Err(error) = daemon::run(setup, shutdown).await {
+                crate::output::say(&format!("warning: the local runner ended: {error}"));
+            }
+        });
+        Ok(Self { control, stage, daemon, directory })
+    }
+
+    /// Where the run can be followed.
+    pub(crate) fn source(&self) -> Arc<dyn Source> {
+        Arc::new(InProcess(self.control.clone()))
+    }
+
+    /// Creates runs, all or nothing.
+    pub(crate) async fn submit(&self, runs: Vec<CreateRun>) -> Result<Vec<Created>> {
+        Ok(self.control.create_runs(&Principal::System, runs, None).await?)
+    }
+
+    /// Ends everything and removes the directory.
+    pub(crate) async fn finish(self, at_once: bool) {
+        let _ = self.stage.send(if at_once { Stage::Kill } else { Stage::Drain });
+        let mut daemon = self.daemon;
+        if tokio::time::timeout(LEAVE, &mut daemon).await.is_err() {
+            let _ = self.stage.send(Stage::Kill);
+            let _ = tokio::time::timeout(LEAVE, daemon).await;
+        }
+        self.control.shut_down().await;
+        drop(self.control);
+        if let Err(error) = self.directory.close() {
+            crate::output::say(&format!("warning: the temporary directory could not be removed: {error}"));
+        }
+    }
+}
+
+fn runner(control: &Control, id: RunnerId, slots: u32, directory: &Path) -> Result<Setup> {
+    let journal = Journal::open(&directory.join("journal"), "local".to_owned())
+        .map_err(|e| CliError::machine("the journal of the local runner cannot be made").because(&e))?;
+    // The process id tells this run's processes from those of another one at the same time.
+    let tag = format!("run-{}", std::process::id());
+    let config =
+        EngineConfig { runner_name: "local".to_owned(), ..EngineConfig::new(directory.join("work")) };
+    let driver =
+        ProcessDriver::new(ProcessOptions { tag, ..ProcessOptions::default() }).map_err(no_processes)?;
+    let executor = EngineExecutor::new(Engine::new(config), Arc::new(driver));
+    let (_, info) = watch::channel(RunnerInfo::default());
+    Ok(Setup {
+        url: String::new(),
+        slots: slots as usize,
+        one_off: false,
+        info,
+        sample: Box::new(|| (ResourceSample::default(), None)),
+        journal,
+        transport: Arc::new(InProcessPlane { control: control.clone(), runner: id }),
+        executor: Arc::new(executor),
+        notices: Arc::new(|_| {}),
+    })
+}
+
+/// The control plane as the runner sees it, without a network between.
+struct InProcessPlane {
+    control: Control,
+    runner: RunnerId,
+}
+
+fn transport_error(problem: Problem) -> TransportError {
+    match problem.code {
+        Code::StaleAttempt => TransportError::Stale,
+        Code::OffsetGap => match problem.expected_offset {
+            Some(expected) => TransportError::Gap { expected },
+            None => TransportError::Rejected(problem.detail),
+        },
+        Code::VersionSkew => TransportError::VersionSkew(problem.detail),
+        Code::Unauthorized | Code::Forbidden | Code::NotFound => TransportError::Unauthorized(problem.detail),
+        Code::TooLarge => TransportError::TooLarge(problem.detail),
+        Code::Overloaded | Code::Internal | Code::DiskFull => TransportError::unavailable(problem.detail),
+        _ => TransportError::Rejected(problem.detail),
+    }
+}
+
+#[async_trait]
+impl ControlPlane for InProcessPlane {
+    async fn sync(&self, request: SyncRequest) -> Result<SyncResponse, TransportError> {
+        self.control.sync(&Principal::System, self.runner, request).await.map_err(transport_error)
+    }
+
+    async fn append_log(
+        &self,
+        attempt: AttemptRef,
+        offset: u64,
+        frames: Bytes,
+    ) -> Result<u64, TransportError> {
+        let appended =
+            self.control.append_log(&Principal::System, self.runner, attempt, offset, frames).await;
+        appended.map(|a| a.offset).map_err(transport_error)
+    }
+}
+
+/// Follows runs of this process.
+struct InProcess(Control);
+
+#[async_trait]
+impl Source for InProcess {
+    async fn changes(&self, run: RunId) -> Result<Box<dyn Changes>> {
+        Ok(Box::new(InProcessChanges(self.0.watch_run(&Principal::System, run, None).await?)))
+    }
+
+    async fn log(&self, job: JobId, attempt: AttemptNumber) -> Result<Box<dyn LogBytes>> {
+        let found = self.0.log_of(&Principal::System, job, Some(attempt)).await?;
+        Ok(Box::new(InProcessLog(found.map(|attempt| self.0.logs().follow(attempt, 0)))))
+    }
+
+    async fn cancel(&self, run: RunId) -> Result<()> {
+        match self.0.cancel_run(&Principal::System, run, CancelRun::default()).await {
+            // It ended while somebody pressed the key.
+            Err(problem) if problem.code == Code::Conflict => Ok(()),
+            other => other.map(drop).map_err(CliError::from),
+        }
+    }
+}
+
+struct InProcessChanges(RunWatcher);
+
+#[async_trait]
+impl Changes for InProcessChanges {
+    async fn next(&mut self) -> Result<Option<RunView>> {
+        Ok(self.0.next().await?)
+    }
+}
+
+struct InProcessLog(Option<LogFollower>);
+
+#[async_trait]
+impl LogBytes for InProcessLog {
+    async fn next(&mut self) -> Result<Option<Piece>> {
+        let Some(follower) = &mut self.0 else { return Ok(None) };
+        let chunk = follower
+            .next()
+            .await
+            .map_err(|e| CliError::machine("the log of a local run cannot be read").because(&e))?;
+        Ok(chunk.map(|c| Piece { offset: c.offset, marks: c.marks, bytes: c.bytes }))
+    }
+}
+
+/// A dialect whose jobs run here: any label will do, and the checkout is the working tree.
+struct HereDialect {
+    inner: Arc<dyn Dialect>,
+    overlay: Option<PathBuf>,
+}
+
+impl Dialect for HereDialect {
+    fn kind(&self) -> &'static str {
+        self.inner.kind()
+    }
+
+    fn parse(&self, source: &Text) -> Result<Arc<dyn Document>, Diagnostics> {
+        let inner = self.inner.parse(source)?;
+        Ok(Arc::new(HereDocument { inner, overlay: self.overlay.clone() }))
+    }
+}
+
+#[derive(Debug)]
+struct HereDocument {
+    inner: Arc<dyn Document>,
+    overlay: Option<PathBuf>,
+}
+
+impl Document for HereDocument {
+    fn warnings(&self) -> &[Diagnostic] {
+        self.inner.warnings()
+    }
+
+    fn contexts(&self, run: &RunInfo) -> Result<Contexts, Diagnostics> {
+        let mut contexts = self.inner.contexts(run)?;
+        if let Some(overlay) = &self.overlay {
+            contexts.insert("fleetfoot".to_owned(), serde_json::json!({ "overlay": overlay }));
+        }
+        Ok(contexts)
+    }
+
+    fn plan(&self, contexts: &Contexts, params: &RunParams) -> Result<Plan, Diagnostics> {
+        self.inner.plan(contexts, params)
+    }
+
+    fn resolve(&self, node: &str, args: &ResolveArgs<'_>) -> Result<Resolution, Diagnostic> {
+        let mut resolution = self.inner.resolve(node, args)?;
+        if let Resolution::Run { jobs, .. } = &mut resolution {
+            for job in jobs {
+                job.placement.labels.clear();
+                job.placement.queue = None;
+            }
+        }
+        Ok(resolution)
+    }
+}

@@ -1,0 +1,95 @@
+//! Building a control plane from options: store, logs and dialects put
+//! together. The only place that names the implementations.
+
+use crate::error::{CliError, Result};
+use fleetfoot_control::{Control, Options};
+use fleetfoot_model::plan::Dialect;
+use fleetfoot_objects::{LogOptions, LogStore};
+use fleetfoot_store::{StoreError, StoreErrorKind};
+use fleetfoot_store_sqlite::SqliteStore;
+use fleetfoot_workflow::{JobDialect, WorkflowDialect};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Directory of the logs within the data directory.
+const LOGS: &str = "logs";
+
+/// What a control plane is built from.
+#[derive(Clone, Debug)]
+pub(crate) struct PlaneOptions {
+    /// State directory.
+    pub(crate) data: PathBuf,
+    /// Public address.
+    pub(crate) url: String,
+    /// How long a busy runner may stay silent.
+    pub(crate) lease: Duration,
+    /// Completed runs are deleted after this long.
+    pub(crate) retention: Option<Duration>,
+    /// Flush before answering; only throw-away runs do without.
+    pub(crate) durable: bool,
+}
+
+/// Every kind of document.
+pub(crate) fn dialects() -> Vec<Arc<dyn Dialect>> {
+    vec![Arc::new(WorkflowDialect), Arc::new(JobDialect)]
+}
+
+/// Opens the state and starts a control plane over it.
+pub(crate) async fn control(options: &PlaneOptions, dialects: Vec<Arc<dyn Dialect>>) -> Result<Control> {
+    let data = options.data.clone();
+    let durable = options.durable;
+    // Opening replays a write-ahead log and runs migrations: not on a thread that serves others.
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = if durable {
+            SqliteStore::open(&data, Default::default())
+        } else {
+            SqliteStore::open_scratch(&data)
+        };
+        let logs = LogStore::open(&data.join(LOGS), LogOptions { durable, ..LogOptions::default() });
+        (store, logs)
+    });
+    let (store, logs) =
+        opened.await.map_err(|e| CliError::machine("opening the state ended early").because(&e))?;
+    let store = store.map_err(|e| store_error(&e, &options.data))?;
+    let logs = logs.map_err(|e| CliError::machine(e.to_string()).because_of_source(&e))?;
+    let settings = Options {
+        data_dir: options.data.clone(),
+        server_url: options.url.clone(),
+        lease: options.lease,
+        retention: options.retention,
+    };
+    Control::start(Arc::new(store), logs, dialects, settings).await.map_err(CliError::from)
+}
+
+/// What a failing store means for whoever started it.
+pub(crate) fn store_error(error: &StoreError, data: &Path) -> CliError {
+    let out = CliError::machine(error.to_string()).because_of_source(error);
+    let shown = data.display();
+    match error.kind {
+        StoreErrorKind::Locked => out
+            .hint(format!(
+                "another fleetfoot process uses {shown}; stop it, or give this one a directory of its own"
+            ))
+            .next("fleetfoot up --data DIR"),
+        StoreErrorKind::TooNew => {
+            out.hint("install the newer version again, or restore a backup into an empty directory")
+        }
+        StoreErrorKind::Corrupt => {
+            out.hint("restore a backup").next(format!("fleetfoot restore FILE --data {shown} --force"))
+        }
+        StoreErrorKind::DiskFull => out.hint("free some space on that file system"),
+        _ => out,
+    }
+}
+
+impl CliError {
+    /// Adds the causes of an error whose own message is shown already.
+    fn because_of_source(self, error: &(dyn Error + 'static)) -> Self {
+        match error.source() {
+            Some(source) => self.because(source),
+            None => self,
+        }
+    }
+}
