@@ -22,6 +22,8 @@ use tracing::warn;
 
 /// Longest wait of a sync.
 const MAX_WAIT: Duration = Duration::from_secs(60);
+/// Shortest wait of one: enough for a commit, so that what it reports is acknowledged by itself.
+const MIN_WAIT: Duration = Duration::from_secs(1);
 /// Runs whose payloads are kept in memory between creation and lease.
 const CACHED_RUNS: usize = 2048;
 
@@ -70,7 +72,11 @@ impl Control {
         who.require_runner(id)?;
         check_version(&request.version)?;
         let begun = self.inner.clock.steady();
-        let wait = Duration::from_millis(request.wait_ms).min(MAX_WAIT);
+        // The actor itself answers at once a sync that does not want to wait; here only the commit is waited for.
+        let wait = match request.wait_ms {
+            0 => MAX_WAIT,
+            ms => Duration::from_millis(ms).clamp(MIN_WAIT, MAX_WAIT),
+        };
         let guard = DisconnectGuard { control: self, runner: id, sequence: request.sequence, armed: true };
         let (reply, mut answer) = oneshot::channel();
         self.send(Command::Sync { runner: id, request: Box::new(request), reply }).await?;

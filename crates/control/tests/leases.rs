@@ -22,6 +22,7 @@ async fn an_assignment_is_repeated_until_the_runner_lists_it() {
     let first = runner.take().await;
     // The answer was lost: the runner lists nothing.
     runner.reports.clear();
+    runner.inbox.clear();
     let again = runner.sync(5_000).await;
     assert_eq!(again.assignments[0].attempt, first.attempt, "the same lease, not a second one");
     assert_eq!(again.assignments[0].job_token, first.job_token);
@@ -54,11 +55,13 @@ async fn a_write_with_a_foreign_epoch_is_refused_and_audited() {
     old.epoch = Epoch(old.epoch.0 - 1);
     let mut body = frame_header(3, Stream::Stdout, 0, Timestamp(1)).to_vec();
     body.extend(b"abc");
-    let refused = bench.control.append_log(&runner.who, runner.id, old, 0, body.clone().into()).await.unwrap_err();
+    let refused =
+        bench.control.append_log(&runner.who, runner.id, old, 0, body.clone().into()).await.unwrap_err();
     assert_eq!(refused.code, Code::StaleAttempt);
     runner.reports.push(report(old, Phase::Running));
     assert_eq!(runner.sync(0).await.fenced, [old]);
-    let ok = bench.control.append_log(&runner.who, runner.id, assignment.attempt, 0, body.into()).await.unwrap();
+    let ok =
+        bench.control.append_log(&runner.who, runner.id, assignment.attempt, 0, body.into()).await.unwrap();
     assert_eq!(ok.offset, 3);
     let audit = bench.control.audit(&ADMIN, None, 10).await.unwrap();
     assert!(audit.items.iter().any(|e| e.action == "attempt.stale_write"), "{audit:?}");
@@ -73,12 +76,14 @@ async fn an_attempt_that_its_runner_forgot_is_lost_and_retried_by_policy() {
     let first = runner.take().await;
     runner.sync(0).await;
     runner.reports.clear();
+    runner.inbox.clear();
     runner.instance = "r-2".to_owned();
     let second = runner.take().await;
     assert_eq!(second.attempt.attempt, 2);
     assert!(second.attempt.epoch > first.attempt.epoch);
     runner.sync(0).await;
     runner.reports.clear();
+    runner.inbox.clear();
     runner.instance = "r-3".to_owned();
     runner.sync(0).await;
     let run = bench.ended(created.run).await;
@@ -122,8 +127,7 @@ async fn a_restart_of_the_server_disturbs_nobody() {
     let waiting = bench.submit(&ONE.replace("linux", "gpu")).await;
     let mut runner = bench.runner("r", &["linux"], 1).await;
     let assignment = runner.take().await;
-    let bench = bench.restart().await;
-    runner.control = bench.control.clone();
+    let bench = bench.restart(&mut runner).await;
     runner.who = bench.control.authenticate(&runner.token).await.unwrap();
     let answer = runner.sync(0).await;
     assert!(answer.assignments.is_empty() && answer.fenced.is_empty(), "{answer:?}");
@@ -141,8 +145,8 @@ async fn a_lease_that_never_reached_its_runner_is_offered_again_after_a_restart(
     let mut runner = bench.runner("r", &["linux"], 1).await;
     let first = runner.take().await;
     runner.reports.clear();
-    let bench = bench.restart().await;
-    runner.control = bench.control.clone();
+    runner.inbox.clear();
+    let _bench = bench.restart(&mut runner).await;
     let again = runner.take().await;
     assert_eq!(again.attempt, first.attempt);
     assert_eq!(again.job_token, first.job_token);

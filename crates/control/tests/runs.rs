@@ -95,11 +95,10 @@ async fn fail_fast_cancels_the_other_legs() {
         .submit("on: push\njobs:\n  t:\n    runs-on: linux\n    strategy:\n      matrix:\n        n: [1, 2, 3]\n    steps:\n      - run: 'true'\n")
         .await;
     let mut runner = bench.runner("r", &["linux"], 2).await;
-    let response = runner.sync(5_000).await;
-    assert_eq!(response.assignments.len(), 2);
-    let answer = runner.finish(response.assignments[0].attempt, Conclusion::Failure).await;
-    assert_eq!(answer.cancel, [response.assignments[1].attempt], "the running leg is to be cancelled");
-    runner.finish(response.assignments[1].attempt, Conclusion::Cancelled).await;
+    let (one, two) = (runner.take().await, runner.take().await);
+    let answer = runner.finish(one.attempt, Conclusion::Failure).await;
+    assert_eq!(answer.cancel, [two.attempt], "the running leg is to be cancelled");
+    runner.finish(two.attempt, Conclusion::Cancelled).await;
     let run = bench.ended(created.run).await;
     assert_eq!(run.conclusion, Some(Conclusion::Failure));
     let queued = &run.jobs.unwrap()[2];
@@ -143,7 +142,10 @@ async fn a_run_level_group_holds_the_next_run_and_supersedes_the_pending_one() {
     assert_eq!(bench.ended(second.run).await.conclusion, Some(Conclusion::Cancelled), "superseded");
     assert_eq!(bench.run(third.run).await.status, Status::Waiting);
     let why = bench.control.why(&ADMIN, third.jobs[0].id).await.unwrap();
-    assert!(matches!(&why.reasons[0], WhyReason::ConcurrencyGroup { group, .. } if group == "deploy"), "{why:?}");
+    assert!(
+        matches!(&why.reasons[0], WhyReason::ConcurrencyGroup { group, .. } if group == "deploy"),
+        "{why:?}"
+    );
     let mut runner = bench.runner("r", &["linux"], 2).await;
     let one = runner.take().await;
     assert_eq!(one.run, first.run);
@@ -169,7 +171,10 @@ async fn a_rerun_of_the_failed_jobs_keeps_the_others() {
     let again = bench.control.rerun(&ADMIN, created.run, Rerun { failed_only: true }).await.unwrap();
     assert_eq!(runner.work(1, Conclusion::Success).await, ["test"]);
     let run = bench.ended(again.run).await;
-    assert_eq!((run.conclusion, run.rerun_of, run.attempt), (Some(Conclusion::Success), Some(created.run), 2));
+    assert_eq!(
+        (run.conclusion, run.rerun_of, run.attempt),
+        (Some(Conclusion::Success), Some(created.run), 2)
+    );
 }
 
 #[tokio::test]

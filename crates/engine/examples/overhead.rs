@@ -38,7 +38,11 @@ fn assignment(number: u64, script: &str, shell: Option<&str>) -> Assignment {
         env: IndexMap::new(),
         continue_on_error: None,
         timeout_minutes: None,
-        action: StepAction::Run { script: script.into(), shell: shell.map(Into::into), working_directory: None },
+        action: StepAction::Run {
+            script: script.into(),
+            shell: shell.map(Into::into),
+            working_directory: None,
+        },
         line: 0,
     };
     let spec = JobSpec { steps: vec![step], timeout_seconds: 600, ..JobSpec::default() };
@@ -59,8 +63,14 @@ fn assignment(number: u64, script: &str, shell: Option<&str>) -> Assignment {
 /// CPU time of this process without its children, and of its children.
 fn cpu() -> (Duration, Duration) {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<u64> =
-        text.rsplit(')').next().unwrap().split_ascii_whitespace().skip(1).map(|f| f.parse().unwrap_or(0)).collect();
+    let fields: Vec<u64> = text
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_ascii_whitespace()
+        .skip(1)
+        .map(|f| f.parse().unwrap_or(0))
+        .collect();
     let ticks = |n: u64| Duration::from_millis(n * 10);
     (ticks(fields[10] + fields[11]), ticks(fields[12] + fields[13]))
 }
@@ -85,7 +95,11 @@ async fn starts(driver: &ProcessDriver, work: &std::path::Path) {
     for _ in 0..N {
         let before = Instant::now();
         let running = cell
-            .start(Command { program: "/bin/true".into(), working_directory: work.into(), ..Command::default() })
+            .start(Command {
+                program: "/bin/true".into(),
+                working_directory: work.into(),
+                ..Command::default()
+            })
             .await
             .unwrap();
         until_exec += before.elapsed();
@@ -109,7 +123,13 @@ async fn jobs(engine: &Engine, driver: &Arc<ProcessDriver>, parallel: u64, total
                 for _ in 0..total / parallel {
                     let assignment = assignment(next.fetch_add(1, Ordering::Relaxed), "true", Some("sh"));
                     let result = engine
-                        .run(&assignment, &*driver, Arc::new(Null::default()), CancellationToken::new(), CancellationToken::new())
+                        .run(
+                            &assignment,
+                            &*driver,
+                            Arc::new(Null::default()),
+                            CancellationToken::new(),
+                            CancellationToken::new(),
+                        )
                         .await;
                     assert_eq!(result.exit_code, None, "{result:?}");
                 }
@@ -141,8 +161,9 @@ async fn lines(engine: &Engine, driver: &ProcessDriver, name: &str, secrets: usi
     }
     let sink = Arc::new(Null::default());
     let started = Instant::now();
-    let result =
-        engine.run(&assignment, driver, sink.clone(), CancellationToken::new(), CancellationToken::new()).await;
+    let result = engine
+        .run(&assignment, driver, sink.clone(), CancellationToken::new(), CancellationToken::new())
+        .await;
     let elapsed = started.elapsed();
     assert_eq!(sink.0.load(Ordering::Relaxed), BYTES, "{result:?}");
     println!("1 GiB of lines, {name}  {:.0} MB/s", BYTES as f64 / 1e6 / elapsed.as_secs_f64());
@@ -152,7 +173,8 @@ async fn lines(engine: &Engine, driver: &ProcessDriver, name: &str, secrets: usi
 async fn main() {
     let work = std::env::temp_dir().join(format!("fleetfoot-overhead-{}", std::process::id()));
     std::fs::create_dir_all(&work).unwrap();
-    let options = ProcessOptions { tag: format!("overhead-{}", std::process::id()), ..ProcessOptions::default() };
+    let options =
+        ProcessOptions { tag: format!("overhead-{}", std::process::id()), ..ProcessOptions::default() };
     let driver = Arc::new(ProcessDriver::new(options).unwrap());
     let engine = Engine::new(EngineConfig::new(work.clone()));
     starts(&driver, &work).await;

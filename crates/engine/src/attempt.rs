@@ -7,13 +7,14 @@ use crate::config::EngineConfig;
 use crate::environment::{self, Environment};
 use crate::outcome::{Outcome, Timeouts};
 use crate::output::{Log, Output};
+use crate::prepare::{Ready, raw_name};
 use crate::process::Watch;
 use crate::scope::{Contexts, StepScope};
 use crate::sink::Sink;
 use crate::workspace::Workspace;
 use fleetfoot_driver::Cell;
 use fleetfoot_expr::{ExprError, Object, Status as JobStatus, Template, Value};
-use fleetfoot_model::spec::{StepAction, StepSpec};
+use fleetfoot_model::spec::StepAction;
 use fleetfoot_model::state::{Conclusion, Reason, Status};
 use fleetfoot_model::sync::{Annotation, Assignment, StepReport, Usage};
 use indexmap::IndexMap;
@@ -253,7 +254,7 @@ impl<'a> Attempt<'a> {
         self.grace_deadline.get_or_insert_with(|| Instant::now() + grace);
     }
 
-    fn status(&self) -> JobStatus {
+    pub(crate) fn status(&self) -> JobStatus {
         if self.cancelled || self.timed_out {
             JobStatus::Cancelled
         } else if self.failed {
@@ -342,63 +343,6 @@ impl<'a> Attempt<'a> {
             }
         };
         self.finish(index, &step.id, &ready, outcome).await;
-    }
-
-    /// Evaluates what must be known before a step starts; `None` if its condition is false.
-    fn prepare(&self, step: &StepSpec, env: &mut IndexMap<String, String>) -> Result<Option<Ready>, String> {
-        let mut own = IndexMap::with_capacity(step.env.len());
-        for (name, value) in &step.env {
-            let value = self.text(value, &self.scope(&self.env)).map_err(|e| format!("env.{name}: {e}"))?;
-            own.insert(name.clone(), value);
-        }
-        env.extend(own);
-        let scope = self.scope(env);
-        let holds = match &step.condition {
-            None => self.status() == JobStatus::Success,
-            Some(condition) => fleetfoot_expr::condition(condition)
-                .and_then(|c| c.evaluate(&scope))
-                .map_err(|e| format!("if: {e}"))?
-                .is_truthy(),
-        };
-        if !holds {
-            return Ok(None);
-        }
-        let name = match (&step.name, &step.action) {
-            (Some(name), _) => self.text(name, &scope).unwrap_or_else(|_| name.clone()),
-            (None, StepAction::Run { script, .. }) => {
-                run_name(&self.text(script, &scope).unwrap_or_else(|_| script.clone()))
-            }
-            (None, StepAction::Uses { .. }) => raw_name(step),
-        };
-        let value = |template: &Option<String>, key: &str| match template {
-            None => Ok(None),
-            Some(text) => Template::parse(text)
-                .and_then(|t| t.evaluate(&scope))
-                .map(Some)
-                .map_err(|e| format!("{key}: {e}")),
-        };
-        let continue_on_error = match value(&step.continue_on_error, "continue-on-error")? {
-            None | Some(Value::Null) => false,
-            Some(Value::Bool(yes)) => yes,
-            Some(other) => match other.to_display_string().as_str() {
-                "true" => true,
-                "false" | "" => false,
-                text => return Err(format!("continue-on-error: '{text}' is neither true nor false")),
-            },
-        };
-        let timeout_seconds = match value(&step.timeout_minutes, "timeout-minutes")? {
-            None | Some(Value::Null) => None,
-            Some(minutes) => {
-                let number = minutes.to_number();
-                if !number.is_finite() || number < 0.0 {
-                    let text = minutes.to_display_string();
-                    return Err(format!("timeout-minutes: '{text}' is not a number of minutes"));
-                }
-                // Zero means none, as at GitHub.
-                (number > 0.0).then_some(number * 60.0)
-            }
-        };
-        Ok(Some(Ready { name: self.log.masker.mask(&name), continue_on_error, timeout_seconds }))
     }
 
     /// A hook of the runner.
@@ -581,37 +525,15 @@ impl<'a> Attempt<'a> {
     /// Lets readers whose step has long ended come to their end.
     pub(crate) async fn close_leaks(&mut self) {
         for mut output in self.leaks.drain(..) {
-            if !output.drain(CLOSE_LEAKS).await {
+            if !output.drain(CLOSE_LEAKS, &self.kill).await {
                 output.abort();
             }
         }
     }
 }
 
-/// What is known about a step when it starts.
-#[derive(Debug)]
-struct Ready {
-    name: String,
-    continue_on_error: bool,
-    timeout_seconds: Option<f64>,
-}
-
 fn skip(report: &mut StepReport) {
     report.status = Status::Completed;
     report.conclusion = Some(Conclusion::Skipped);
     report.outcome = Some(Conclusion::Skipped);
-}
-
-/// The name before anything is evaluated.
-fn raw_name(step: &StepSpec) -> String {
-    match (&step.name, &step.action) {
-        (Some(name), _) => name.clone(),
-        (None, StepAction::Run { script, .. }) => run_name(script),
-        (None, StepAction::Uses { uses, .. }) => format!("Run {uses}"),
-    }
-}
-
-/// `Run` and the first line of the script.
-fn run_name(script: &str) -> String {
-    format!("Run {}", script.lines().map(str::trim).find(|l| !l.is_empty()).unwrap_or_default())
 }

@@ -19,9 +19,24 @@ use std::path::{Component, Path, PathBuf};
 
 /// Inputs that mean something here, and those that are accepted because they change nothing.
 const INPUTS: &[&str] = &[
-    "repository", "ref", "path", "fetch-depth", "fetch-tags", "clean", "token", "ssh-key", "ssh-known-hosts",
-    "submodules", "lfs", "persist-credentials", "set-safe-directory", "show-progress", "ssh-strict",
-    "ssh-user", "github-server-url", "allow-unsafe-pr-checkout",
+    "repository",
+    "ref",
+    "path",
+    "fetch-depth",
+    "fetch-tags",
+    "clean",
+    "token",
+    "ssh-key",
+    "ssh-known-hosts",
+    "submodules",
+    "lfs",
+    "persist-credentials",
+    "set-safe-directory",
+    "show-progress",
+    "ssh-strict",
+    "ssh-user",
+    "github-server-url",
+    "allow-unsafe-pr-checkout",
 ];
 
 /// An end of the step before its end.
@@ -79,7 +94,9 @@ impl Attempt<'_> {
             };
         }
         for key in inputs.keys().filter(|k| !INPUTS.contains(&k.as_str())) {
-            self.log.say(index, &format!("Warning: the input '{key}' of actions/checkout has no effect here")).await;
+            self.log
+                .say(index, &format!("Warning: the input '{key}' of actions/checkout has no effect here"))
+                .await;
         }
         let result = Box::pin(self.checkout(index, &inputs, env, timeout_seconds)).await;
         let _ = std::fs::remove_file(self.ssh_key(index));
@@ -213,13 +230,16 @@ impl Attempt<'_> {
     async fn default_branch(&mut self, c: &Checkout) -> Result<String, Stopped> {
         let listed = self.git_output(c, true, &["ls-remote", "--symref", "origin", "HEAD"]).await?;
         let branch = listed.lines().find_map(|l| l.strip_prefix("ref: ")?.split('\t').next());
-        branch.map(str::to_owned).ok_or_else(|| bad("the repository has no default branch: give 'ref'".into()))
+        branch
+            .map(str::to_owned)
+            .ok_or_else(|| bad("the repository has no default branch: give 'ref'".into()))
     }
 
     /// A branch wins over a tag of the same name.
     async fn full_name(&mut self, c: &Checkout) -> Result<String, Stopped> {
         let candidates = [format!("refs/heads/{}", c.reference), format!("refs/tags/{}", c.reference)];
-        let listed = self.git_output(c, true, &["ls-remote", "origin", &candidates[0], &candidates[1]]).await?;
+        let listed =
+            self.git_output(c, true, &["ls-remote", "origin", &candidates[0], &candidates[1]]).await?;
         let names: Vec<&str> = listed.lines().filter_map(|l| l.split('\t').nth(1)).collect();
         candidates
             .into_iter()
@@ -256,7 +276,8 @@ impl Attempt<'_> {
             return Ok(outcome);
         }
         if !c.target.join(".git").exists() {
-            self.git(c, false, &["clone", "--quiet", "--shared", "--no-checkout", "--", &source, "."]).await?;
+            self.git(c, false, &["clone", "--quiet", "--shared", "--no-checkout", "--", &source, "."])
+                .await?;
         }
         let has_commit = self.git_ok(c, &["rev-parse", "--verify", "--quiet", "HEAD"]).await;
         if has_commit {
@@ -265,11 +286,7 @@ impl Attempt<'_> {
         let list = ["-C", source.as_str(), "ls-files", "-z", "-c", "-o", "--exclude-standard"];
         let files = self.git_bytes(c, false, &list).await?;
         copy(Some(files)).await?;
-        if has_commit {
-            self.outputs_of(c).await
-        } else {
-            Ok(Outcome::plain(Conclusion::Success))
-        }
+        if has_commit { self.outputs_of(c).await } else { Ok(Outcome::plain(Conclusion::Success)) }
     }
 
     fn ssh_key(&self, index: u16) -> PathBuf {
@@ -295,10 +312,13 @@ impl Attempt<'_> {
     fn url(&self, wanted: Option<&str>, own: &str) -> Result<String, Stopped> {
         match wanted {
             None if own.is_empty() => Err(bad(
-                "this run is about no repository: submit it with one, or give 'repository' as an address".into(),
+                "this run is about no repository: submit it with one, or give 'repository' as an address"
+                    .into(),
             )),
             None => Ok(own.to_owned()),
-            Some(url) if url.contains("://") || url.starts_with('/') || url.contains('@') => Ok(url.to_owned()),
+            Some(url) if url.contains("://") || url.starts_with('/') || url.contains('@') => {
+                Ok(url.to_owned())
+            }
             Some(name) => Err(bad(format!(
                 "the repository '{name}' is not the one of this run: give its address, such as https://host/{name}.git"
             ))),
@@ -317,19 +337,26 @@ impl Attempt<'_> {
             ("GIT_LFS_SKIP_SMUDGE", "1"),
         ];
         variables.extend(set.map(|(k, v)| (k.to_owned(), v.to_owned())));
-        configure(&mut variables, &[
-            ("protocol.ext.allow", "never"),
-            ("safe.directory", "*"),
-            ("init.defaultBranch", "main"),
-            ("advice.detachedHead", "false"),
-            ("gc.auto", "0"),
-            ("core.hooksPath", "/dev/null"),
-        ]);
+        configure(
+            &mut variables,
+            &[
+                ("protocol.ext.allow", "never"),
+                ("safe.directory", "*"),
+                ("init.defaultBranch", "main"),
+                ("advice.detachedHead", "false"),
+                ("gc.auto", "0"),
+                ("core.hooksPath", "/dev/null"),
+            ],
+        );
         variables
     }
 
     /// Variables for git commands that talk to the remote.
-    fn credentials(&self, c: &Checkout, inputs: &HashMap<String, String>) -> Result<HashMap<String, String>, Stopped> {
+    fn credentials(
+        &self,
+        c: &Checkout,
+        inputs: &HashMap<String, String>,
+    ) -> Result<HashMap<String, String>, Stopped> {
         let mut variables = c.plain.clone();
         let given = |name: &str| inputs.get(name).filter(|v| !v.is_empty());
         let token = given("token")
@@ -339,10 +366,10 @@ impl Attempt<'_> {
         if let (Some(token), Some(origin)) = (token, http_origin(&c.url)) {
             let basic = STANDARD.encode(format!("x-access-token:{token}"));
             self.log.masker.add(&basic);
-            configure(&mut variables, &[(
-                &format!("http.{origin}/.extraHeader"),
-                &format!("AUTHORIZATION: basic {basic}"),
-            )]);
+            configure(
+                &mut variables,
+                &[(&format!("http.{origin}/.extraHeader"), &format!("AUTHORIZATION: basic {basic}"))],
+            );
         }
         if let Some(key) = given("ssh-key") {
             self.log.masker.add(key);
@@ -356,7 +383,8 @@ impl Attempt<'_> {
                     let known = self.workspace.temp.join(format!("ssh_known_hosts_{}", c.index));
                     write_private(&known, &format!("{hosts}\n"))
                         .map_err(|e| Outcome::io("cannot write the known hosts", &e))?;
-                    ssh += &format!(" -o StrictHostKeyChecking=yes -o UserKnownHostsFile='{}'", known.display());
+                    ssh +=
+                        &format!(" -o StrictHostKeyChecking=yes -o UserKnownHostsFile='{}'", known.display());
                 }
                 None => ssh += " -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=/dev/null",
             }
@@ -393,8 +421,7 @@ impl Attempt<'_> {
             return Ok(());
         }
         let verb = args.iter().find(|a| !a.starts_with('-')).copied().unwrap_or_default();
-        outcome.message =
-            Some(format!("git {verb} of '{}': {}", c.url, outcome.message.unwrap_or_default()));
+        outcome.message = Some(format!("git {verb} of '{}': {}", c.url, outcome.message.unwrap_or_default()));
         Err(Box::new(outcome))
     }
 
@@ -462,5 +489,11 @@ fn configure(variables: &mut HashMap<String, String>, entries: &[(&str, &str)]) 
 
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write;
-    std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(text.as_bytes())
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?
+        .write_all(text.as_bytes())
 }

@@ -66,9 +66,7 @@ impl Escapes {
 
     fn property(self, text: &str) -> String {
         match self {
-            Self::New => {
-                unescape(text, &[("0D", '\r'), ("0A", '\n'), ("3A", ':'), ("2C", ','), ("25", '%')])
-            }
+            Self::New => unescape(text, &[("0D", '\r'), ("0A", '\n'), ("3A", ':'), ("2C", ','), ("25", '%')]),
             Self::Old => unescape(text, OLD),
         }
     }

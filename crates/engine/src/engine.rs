@@ -100,9 +100,10 @@ impl Engine {
             limits: capped(&assignment.spec.limits, &self.config.limits_cap),
         };
         let verdict = match driver.prepare(request).await {
-            Err(e) => {
-                Verdict::failure(driver_reason(&e), format!("cannot prepare the boundary: {}", driver_message(&e)))
-            }
+            Err(e) => Verdict::failure(
+                driver_reason(&e),
+                format!("cannot prepare the boundary: {}", driver_message(&e)),
+            ),
             Ok(cell) => {
                 *boundary = cell.record();
                 let environment = Environment::new(&self.config, assignment, &workspace, &*cell);
@@ -137,7 +138,9 @@ impl Engine {
                 tracing::error!(attempt = %name, %message);
                 log.say(verdict.last_step, &format!("Warning: {message}")).await;
             }
-            Err(e) => tracing::error!(attempt = %name, error = %e, "the removal of the workspace was cut short"),
+            Err(e) => {
+                tracing::error!(attempt = %name, error = %e, "the removal of the workspace was cut short")
+            }
         }
         verdict
     }

@@ -12,10 +12,34 @@ use std::path::Path;
 
 /// Keys of the `github` context that become `GITHUB_*` variables.
 const GITHUB_VARIABLES: &[&str] = &[
-    "actor", "actor_id", "api_url", "base_ref", "event_name", "event_path", "graphql_url", "head_ref", "job",
-    "ref", "ref_name", "ref_protected", "ref_type", "repository", "repository_id", "repository_owner",
-    "repository_owner_id", "retention_days", "run_attempt", "run_id", "run_number", "server_url", "sha",
-    "triggering_actor", "workflow", "workflow_ref", "workflow_sha", "workspace",
+    "actor",
+    "actor_id",
+    "api_url",
+    "base_ref",
+    "event_name",
+    "event_path",
+    "graphql_url",
+    "head_ref",
+    "job",
+    "ref",
+    "ref_name",
+    "ref_protected",
+    "ref_type",
+    "repository",
+    "repository_id",
+    "repository_owner",
+    "repository_owner_id",
+    "retention_days",
+    "run_attempt",
+    "run_id",
+    "run_number",
+    "server_url",
+    "sha",
+    "triggering_actor",
+    "workflow",
+    "workflow_ref",
+    "workflow_sha",
+    "workspace",
 ];
 
 /// `RUNNER_OS`.
@@ -74,7 +98,8 @@ impl Environment {
             contexts.entry(name.into()).or_insert(Value::Null);
         }
         let event = github_event(assignment);
-        let github = github(&contexts, assignment, &inside(&workspace.workspace), &inside(&event_path(workspace)));
+        let github =
+            github(&contexts, assignment, &inside(&workspace.workspace), &inside(&event_path(workspace)));
         let mut fixed = github_variables(&github);
         contexts.insert("github".into(), github.into());
 
@@ -98,7 +123,8 @@ impl Environment {
         let runner: Object = runner.iter().map(|(k, v)| (*k, Value::from(v.as_str()))).collect();
         contexts.insert("runner".into(), runner.into());
 
-        let mut secrets: Object = [("GITHUB_TOKEN", Value::from(assignment.job_token.as_str()))].into_iter().collect();
+        let mut secrets: Object =
+            [("GITHUB_TOKEN", Value::from(assignment.job_token.as_str()))].into_iter().collect();
         secrets.extend(assignment.secrets.iter().map(|(k, v)| (k.as_str(), Value::from(v.as_str()))));
         contexts.insert("secrets".into(), secrets.into());
 

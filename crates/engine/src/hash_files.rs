@@ -53,7 +53,8 @@ pub(crate) fn hash_files(workspace: &Path, patterns: &[String]) -> Result<String
     let mut found = Vec::new();
     walk(workspace, follow, &mut |relative| {
         // The last pattern that matches decides.
-        let matched = matchers.iter().rev().find(|(_, m)| m.is_match(relative)).is_some_and(|(wanted, _)| *wanted);
+        let matched =
+            matchers.iter().rev().find(|(_, m)| m.is_match(relative)).is_some_and(|(wanted, _)| *wanted);
         if matched {
             found.push(relative.to_path_buf());
         }

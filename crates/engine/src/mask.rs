@@ -149,7 +149,9 @@ impl Matcher {
         (from..buffer.len())
             .find(|&at| {
                 let tail = &buffer[at..];
-                self.by_first[usize::from(tail[0])].iter().any(|p| p.len() > tail.len() && p.starts_with(tail))
+                self.by_first[usize::from(tail[0])]
+                    .iter()
+                    .any(|p| p.len() > tail.len() && p.starts_with(tail))
             })
             .unwrap_or(buffer.len())
     }

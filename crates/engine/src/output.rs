@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// First and largest size of a read, bytes. The size grows while reads fill it.
 const SMALL_READ: usize = 8 << 10;
@@ -127,8 +128,9 @@ impl Output {
     }
 
     /// Waits until both streams are at their end; `false` if somebody holds
-    /// one open although `patience` has passed and all that was in it is read.
-    pub(crate) async fn drain(&mut self, patience: Duration) -> bool {
+    /// one open although `patience` has passed and all that was in it is read,
+    /// or if the attempt is fenced, when nobody wants the rest.
+    pub(crate) async fn drain(&mut self, patience: Duration, kill: &CancellationToken) -> bool {
         let ended = Instant::now();
         let read_before = self.shared.bytes_read.load(Ordering::Acquire);
         let mut pause = patience;
@@ -140,14 +142,19 @@ impl Output {
                     }
                 }
             };
-            if tokio::time::timeout(pause, all).await.is_ok() {
+            let finished = tokio::select! {
+                biased;
+                finished = tokio::time::timeout(pause, all) => finished.is_ok(),
+                () = kill.cancelled(), if ended.elapsed() >= patience => return false,
+            };
+            if finished {
                 return true;
             }
             pause = Duration::from_millis(50);
             let shared = &self.shared;
             let idle = shared.waiting.load(Ordering::Acquire) >= shared.open.load(Ordering::Acquire);
             let flooded = shared.bytes_read.load(Ordering::Acquire) - read_before > BEYOND_PIPE;
-            if ended.elapsed() >= patience && (idle || flooded) {
+            if ended.elapsed() >= patience && (idle || flooded || kill.is_cancelled()) {
                 return false;
             }
         }

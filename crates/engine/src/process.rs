@@ -70,10 +70,7 @@ pub(crate) async fn supervise(
     };
     let rungs: &[(Signal, Duration)] = match stop {
         Stop::Killed | Stop::GraceOver => &[],
-        _ => &[
-            (Signal::Interrupt, watch.ladder.interrupt),
-            (Signal::Terminate, watch.ladder.terminate),
-        ],
+        _ => &[(Signal::Interrupt, watch.ladder.interrupt), (Signal::Terminate, watch.ladder.terminate)],
     };
     for (signal, patience) in rungs {
         handle.signal(*signal);

@@ -110,8 +110,18 @@ mod tests {
             Err(e) => e.to_string(),
         };
         let cases = [
-            None, Some("bash"), Some("sh"), Some("python"), Some("pwsh"), Some("bash -l {0}"),
-            Some("perl '{0}' -x"), Some("env 'A B'"), Some("fish"), Some("a 'b {0}"), Some("cmd"), Some(" "),
+            None,
+            Some("bash"),
+            Some("sh"),
+            Some("python"),
+            Some("pwsh"),
+            Some("bash -l {0}"),
+            Some("perl '{0}' -x"),
+            Some("env 'A B'"),
+            Some("fish"),
+            Some("a 'b {0}"),
+            Some("cmd"),
+            Some(" "),
         ];
         let shown: Vec<String> = cases.iter().map(|c| format!("{c:?}: {}", show(*c))).collect();
         insta::assert_snapshot!(shown.join("\n"), @r#"

@@ -13,6 +13,7 @@ pub trait Sink: Send + Sync {
     /// Takes log bytes, already masked and at most
     /// [`MAX_FRAME`](fleetfoot_model::logs::MAX_FRAME) of them. The step waits
     /// while this waits: that is how a slow disk or network slows a step down.
+    /// It must not wait for ever, and not at all once the attempt is fenced.
     async fn log(&self, step: u16, stream: Stream, time: Timestamp, bytes: Bytes);
 
     /// All steps, after every change.

@@ -48,9 +48,8 @@ impl Attempt<'_> {
     ) -> Outcome {
         let evaluated = {
             let scope = self.scope(env);
-            let text = |key: &str, template: &str| {
-                self.text(template, &scope).map_err(|e| format!("{key}: {e}"))
-            };
+            let text =
+                |key: &str, template: &str| self.text(template, &scope).map_err(|e| format!("{key}: {e}"));
             (|| {
                 let shell = run.shell.map(|s| text("shell", s)).transpose()?;
                 let directory = run.working_directory.map(|d| text("working-directory", d)).transpose()?;
@@ -177,7 +176,8 @@ impl Attempt<'_> {
                     self.env.insert(name, value);
                 }
                 Settable::Ignored => {
-                    let line = format!("Warning: the variable {name} belongs to the runner: it keeps its value");
+                    let line =
+                        format!("Warning: the variable {name} belongs to the runner: it keeps its value");
                     self.log.say(index, &line).await;
                 }
                 Settable::Forbidden => {
@@ -217,7 +217,7 @@ impl Attempt<'_> {
         self.sink.started(running.pid, running.start_ticks);
         let mut output = Output::start(self.log.clone(), index, interpreter, running.stdout, running.stderr);
         let ended = process::supervise(&*running.handle, &|| output.silence(), watch).await;
-        let drained = output.drain(self.config.drain_after_exit).await;
+        let drained = output.drain(self.config.drain_after_exit, &self.kill).await;
         let effects = output.take_effects();
         if !drained {
             self.leaks.push(output);
@@ -241,10 +241,9 @@ impl Attempt<'_> {
             bytes
         });
         let nothing = Box::new(tokio::io::empty());
-        let mut output =
-            Output::start(self.log.clone(), index, Interpreter::off(), nothing, running.stderr);
+        let mut output = Output::start(self.log.clone(), index, Interpreter::off(), nothing, running.stderr);
         let ended = process::supervise(&*running.handle, &|| output.silence(), watch).await;
-        let drained = output.drain(self.config.drain_after_exit).await;
+        let drained = output.drain(self.config.drain_after_exit, &self.kill).await;
         if !drained {
             self.leaks.push(output);
         }
@@ -260,8 +259,9 @@ impl Attempt<'_> {
 
     /// The whole environment of a process of a step.
     pub(crate) fn variables(&self, env: &IndexMap<String, String>) -> HashMap<String, String> {
-        let mut variables: HashMap<String, String> =
-            HashMap::with_capacity(self.environment.base.len() + env.len() + self.environment.fixed.len() + 8);
+        let mut variables: HashMap<String, String> = HashMap::with_capacity(
+            self.environment.base.len() + env.len() + self.environment.fixed.len() + 8,
+        );
         variables.extend(self.environment.base.iter().cloned());
         variables.extend(env.iter().map(|(k, v)| (k.clone(), v.clone())));
         variables.extend(self.environment.fixed.iter().cloned());

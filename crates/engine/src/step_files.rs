@@ -61,15 +61,16 @@ impl StepFiles {
     pub(crate) fn read(&self) -> Written {
         let mut written = Written::default();
         let [env, output, path, state, summary] = &self.paths;
-        let pairs = |file: &PathBuf, name: &str, error: &mut Option<String>| {
-            match content(file, envfile::MAX_FILE).and_then(|b| Ok(envfile::parse_pairs(&b)?)) {
+        let pairs =
+            |file: &PathBuf, name: &str, error: &mut Option<String>| match content(file, envfile::MAX_FILE)
+                .and_then(|b| Ok(envfile::parse_pairs(&b)?))
+            {
                 Ok(pairs) => pairs,
                 Err(e) => {
                     error.get_or_insert_with(|| format!("cannot use the file ${name}: {e}"));
                     Vec::new()
                 }
-            }
-        };
+            };
         written.env = pairs(env, "GITHUB_ENV", &mut written.error);
         written.outputs = pairs(output, "GITHUB_OUTPUT", &mut written.error);
         pairs(state, "GITHUB_STATE", &mut written.error);

@@ -98,7 +98,7 @@ mod tests {
         fs::write(locked.join("file"), "x").unwrap();
         std::os::unix::fs::symlink(outside.path(), locked.join("link")).unwrap();
         for directory in [&locked, &made.workspace.join("a")] {
-            fs::set_permissions(directory, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(directory, fs::Permissions::from_mode(0o000)).unwrap();
         }
         remove(&made.root).unwrap();
         assert!(!made.root.exists());

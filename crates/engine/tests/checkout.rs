@@ -70,7 +70,8 @@ impl Origin {
     }
 }
 
-const SHOW: &str = "ls; git rev-parse HEAD; git rev-parse --abbrev-ref HEAD; git log --oneline | wc -l; git status --short";
+const SHOW: &str =
+    "ls; git rev-parse HEAD; git rev-parse --abbrev-ref HEAD; git log --oneline | wc -l; git status --short";
 
 fn job(with: &[(&str, &str)]) -> Job {
     Job::new(vec![uses_step("get", "actions/checkout@v4", with), run_step("show", SHOW)])
@@ -98,7 +99,10 @@ async fn refs_depths_and_paths() {
     for (with, expected) in [
         (&[("ref", "topic")][..], format!("one\nthree\ntwo\n{third}\ntopic\n1\n")),
         (&[("ref", "v1")], format!("one\n{}\nHEAD\n1\n", origin.first)),
-        (&[("ref", "refs/heads/topic"), ("fetch-depth", "0")], format!("one\nthree\ntwo\n{third}\ntopic\n3\n")),
+        (
+            &[("ref", "refs/heads/topic"), ("fetch-depth", "0")],
+            format!("one\nthree\ntwo\n{third}\ntopic\n3\n"),
+        ),
         (&[("ref", &origin.first)], format!("one\n{}\nHEAD\n1\n", origin.first)),
         (&[("fetch-depth", "0")], format!("one\ntwo\n{}\nmain\n2\n", origin.second)),
         (&[("repository", "o/r")], format!("one\ntwo\n{}\nmain\n1\n", origin.second)),
@@ -112,7 +116,11 @@ async fn refs_depths_and_paths() {
     }
     let mut job = Job::new(vec![
         uses_step("get", "actions/checkout@v4", &[("path", "./sub/dir"), ("repository", &origin.url())]),
-        uses_step("again", "actions/checkout@v3", &[("path", "sub/dir"), ("repository", &origin.url()), ("ref", "topic")]),
+        uses_step(
+            "again",
+            "actions/checkout@v3",
+            &[("path", "sub/dir"), ("repository", &origin.url()), ("ref", "topic")],
+        ),
         run_step("show", "ls sub/dir"),
     ]);
     job.assignment.repository = None;
@@ -171,20 +179,29 @@ async fn a_token_reaches_the_server_and_nothing_else() {
             .map(|c| String::from_utf8_lossy(&c).replace('\0', " "))
             .filter(|c| c.contains("git"))
             .collect();
-        stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .unwrap();
         (String::from_utf8_lossy(&request[..got]).into_owned(), argv)
     });
     let url = format!("http://{address}/o/r.git");
     let mut after = run_step("show", "cat .git/config; git config --list --show-origin; env");
     after.condition = Some("always()".into());
     let job = Job::new(vec![
-        uses_step("get", "actions/checkout@v4", &[("repository", &url), ("token", "s3cret-token"), ("ref", "main")]),
+        uses_step(
+            "get",
+            "actions/checkout@v4",
+            &[("repository", &url), ("token", "s3cret-token"), ("ref", "main")],
+        ),
         after,
     ]);
     job.run().await;
     let (request, argv) = server.join().unwrap();
     let basic = "eC1hY2Nlc3MtdG9rZW46czNjcmV0LXRva2Vu";
-    assert!(request.to_ascii_lowercase().contains(&format!("authorization: basic {basic}").to_ascii_lowercase()), "{request}");
+    assert!(
+        request.to_ascii_lowercase().contains(&format!("authorization: basic {basic}").to_ascii_lowercase()),
+        "{request}"
+    );
     assert!(!argv.is_empty() && argv.iter().all(|a| !a.contains("s3cret") && !a.contains(basic)));
     let all = job.sink.all();
     assert!(!all.contains(basic) && !all.contains("extraheader"), "{all}");
@@ -206,7 +223,10 @@ async fn a_local_run_sees_the_working_tree() {
     assert_eq!(result.conclusion, Conclusion::Success, "{}", job.sink.all());
     assert_eq!(
         job.sink.out(),
-        format!("link\nnew\ntwo\n{}\nmain\n2\n D one\n M two\n?? .gitignore\n?? link\n?? new/\n", origin.second)
+        format!(
+            "link\nnew\ntwo\n{}\nmain\n2\n D one\n M two\n?? .gitignore\n?? link\n?? new/\n",
+            origin.second
+        )
     );
     let plain = tempfile::tempdir().unwrap();
     std::fs::write(plain.path().join("file"), "x").unwrap();

@@ -87,15 +87,15 @@ async fn files_of_a_step_reach_the_next_ones() {
              echo '::set-output name=old::way'\n\
              echo '::warning file=a.c,line=3::look'",
         ),
-        run_step("b", "tool; echo \"$PLAIN ${{ env.MULTI }}\"; echo ${{ steps.a.outputs.old }}; echo sha=$GITHUB_SHA"),
+        run_step(
+            "b",
+            "tool; echo \"$PLAIN ${{ env.MULTI }}\"; echo ${{ steps.a.outputs.old }}; echo sha=$GITHUB_SHA",
+        ),
     ])
     .context("github", json!({"sha": "0123", "event": {"k": 1}}));
     let result = job.run().await;
     assert_eq!(result.conclusion, Conclusion::Success, "{}", job.sink.all());
-    assert_eq!(
-        job.sink.out(),
-        "::warning file=a.c,line=3::look\ntool ran\n1 two\nlines\nway\nsha=0123\n"
-    );
+    assert_eq!(job.sink.out(), "::warning file=a.c,line=3::look\ntool ran\n1 two\nlines\nway\nsha=0123\n");
     assert_eq!(result.summaries, [(0, "# Hello\n".to_owned())]);
     assert_eq!(result.annotations.len(), 2, "{:?}", result.annotations);
     assert_eq!((result.annotations[1].file.as_deref(), result.annotations[1].line), (Some("a.c"), Some(3)));
@@ -126,7 +126,9 @@ async fn the_environment_is_what_was_given_and_nothing_else() {
     job.config.passed_env = vec![("PATH".into(), std::env::var("PATH").unwrap()), ("CI".into(), "no".into())];
     job.config.runner_name = "r1".into();
     job.assignment.env.insert("LAYER".into(), "submit".into());
-    job.spec().env.push([("LAYER".to_owned(), "workflow".to_owned()), ("B".into(), "${{ github.ref }}".into())].into());
+    job.spec()
+        .env
+        .push([("LAYER".to_owned(), "workflow".to_owned()), ("B".into(), "${{ github.ref }}".into())].into());
     job.spec().env.push([("LAYER".to_owned(), "job".to_owned())].into());
     job.spec().steps[0].env = [("LAYER".to_owned(), "${{ env.LAYER }}/step".to_owned())].into();
     job.run().await;

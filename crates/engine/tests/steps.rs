@@ -22,7 +22,10 @@ async fn a_job_runs_its_steps_in_order() {
     assert_eq!(job.sink.stream(Stream::Stderr), b"two\n");
     assert_eq!(result.log_bytes as usize, job.sink.all().len());
     let step = job.step("b");
-    assert_eq!((step.status, step.conclusion, step.exit_code), (Status::Completed, Some(Conclusion::Success), Some(0)));
+    assert_eq!(
+        (step.status, step.conclusion, step.exit_code),
+        (Status::Completed, Some(Conclusion::Success), Some(0))
+    );
     assert_eq!(step.name, "Run echo \"got 42\"; pwd");
     assert!(step.started_at.is_some() && step.finished_at >= step.started_at);
     assert!(step.usage.max_rss_bytes > 0);
@@ -68,7 +71,10 @@ async fn a_failure_skips_what_follows_unless_it_asks_otherwise() {
     assert_eq!(result.exit_code, Some(7));
     assert_eq!(result.message.as_deref(), Some("step 'Run exit 7': exit code 7"));
     let forgiven = job.step("forgiven");
-    assert_eq!((forgiven.outcome, forgiven.conclusion), (Some(Conclusion::Failure), Some(Conclusion::Success)));
+    assert_eq!(
+        (forgiven.outcome, forgiven.conclusion),
+        (Some(Conclusion::Failure), Some(Conclusion::Success))
+    );
     for id in ["skipped", "guarded"] {
         assert_eq!(job.step(id).conclusion, Some(Conclusion::Skipped));
     }
@@ -82,8 +88,11 @@ async fn bad_expressions_fail_the_step_with_a_message() {
     shell.action =
         StepAction::Run { script: "x".into(), shell: Some("fish".into()), working_directory: None };
     let mut missing = run_step("it", "echo no");
-    missing.action =
-        StepAction::Run { script: "x".into(), shell: Some("no-such-shell {0}".into()), working_directory: None };
+    missing.action = StepAction::Run {
+        script: "x".into(),
+        shell: Some("no-such-shell {0}".into()),
+        working_directory: None,
+    };
     let mut directory = run_step("it", "echo no");
     directory.action =
         StepAction::Run { script: "x".into(), shell: None, working_directory: Some("no/where".into()) };

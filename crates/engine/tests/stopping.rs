@@ -177,7 +177,8 @@ async fn a_fork_bomb_hits_the_limit_and_nothing_remains() {
 
 #[tokio::test]
 async fn out_of_memory_is_told_apart() {
-    let mut job = Job::script("head -c 400000000 /dev/zero | tail -c 300000000 | wc -c; exit ${PIPESTATUS[1]}");
+    let mut job =
+        Job::script("head -c 400000000 /dev/zero | tail -c 300000000 | wc -c; exit ${PIPESTATUS[1]}");
     job.spec().limits = Limits { memory_bytes: Some(64 << 20), ..Limits::default() };
     let result = job.run().await;
     assert_eq!(result.conclusion, Conclusion::Failure, "{}", job.sink.all());

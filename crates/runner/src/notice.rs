@@ -66,6 +66,11 @@ pub enum Notice {
         /// Which.
         attempt: AttemptRef,
     },
+    /// An operator began or ended draining this runner at the server.
+    ServerDrains {
+        /// Whether it is drained now.
+        on: bool,
+    },
     /// Nothing new is taken; what runs is finished.
     Draining {
         /// Jobs that run.
@@ -126,6 +131,10 @@ impl fmt::Display for Notice {
                     attempt.job
                 )
             }
+            Self::ServerDrains { on: true } => {
+                f.write_str("The server drains this runner: no new jobs until that ends.")
+            }
+            Self::ServerDrains { on: false } => f.write_str("The server gives this runner new jobs again."),
             Self::Draining { jobs: n } => {
                 write!(f, "Shutting down: no new jobs, {} to finish. A second signal cancels them.", jobs(*n))
             }

@@ -117,6 +117,22 @@ async fn a_fenced_attempt_is_killed_and_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_lost_log_bytes_gets_the_rest_at_their_offsets() {
+    let (_dir, rig) = rig(1);
+    let attempt = rig.plane.submit(1, "log 5000 then log");
+    until("the first half", || rig.plane.world.lock().logs.get(&attempt).is_some_and(|l| l.len() == 5000))
+        .await;
+    // As after a restored backup.
+    rig.plane.change(|w| w.logs.get_mut(&attempt).unwrap().truncate(1000));
+    rig.hands.go.cancel();
+    until("the result", || rig.plane.has_result(attempt)).await;
+    let half = text(JobId(1), 5000);
+    let log = rig.plane.world.lock().logs[&attempt].clone();
+    assert_eq!((log.len(), &log[..1000], &log[5000..]), (10_000, &half[..1000], &half[..]));
+    assert!(String::from_utf8_lossy(&log[1000..5000]).contains("the server lost this part of the log"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_reaches_the_job_fast_and_is_reported() {
     let (_dir, rig) = rig(1);
     let attempt = rig.plane.submit(1, "wait");
@@ -252,13 +268,14 @@ async fn a_new_process_cleans_up_and_reports_after_a_dead_one() {
     let rig = start(dir.path(), Options { slots: 2, one_off: false }, plane, Arc::default());
     until("both results", || rig.plane.has_result(lost) && rig.plane.has_result(done)).await;
     until("all swept", || rig.hands.swept.lock().len() == 3).await;
-    let world = rig.plane.world.lock();
-    assert_eq!(world.results[&lost].reason, Some(Reason::RunnerLost));
-    assert_eq!(world.results[&done].conclusion, Conclusion::Success);
-    assert!(!world.results.contains_key(&foreign));
-    // What the server has is a prefix of what was printed.
-    assert!(text(JobId(1), 20_000_000).starts_with(&world.logs[&lost]));
-    drop(world);
+    {
+        let world = rig.plane.world.lock();
+        assert_eq!(world.results[&lost].reason, Some(Reason::RunnerLost));
+        assert_eq!(world.results[&done].conclusion, Conclusion::Success);
+        assert!(!world.results.contains_key(&foreign));
+        // What the server has is a prefix of what was printed.
+        assert!(text(JobId(1), 20_000_000).starts_with(&world.logs[&lost]));
+    }
     assert!(!child.wait().unwrap().success(), "the orphan was killed");
     assert_eq!(rig.stop().await, Ending::Drained);
     assert!(journal_is_empty(&dir));

@@ -82,8 +82,11 @@ impl Actor {
         for job in ready {
             self.enqueue(job, None, batch);
         }
-        if all_ended && !held {
-            self.finish_run_if_over(id, batch);
+        if all_ended {
+            match self.state.runs.get(&id).is_some_and(|r| r.graph.is_some()) {
+                true => self.finish_run_if_over(id, batch),
+                false => self.finish_run(id, Conclusion::Skipped, batch),
+            }
         }
     }
 
@@ -116,6 +119,8 @@ impl Actor {
 
     /// What fell due while the process was away (or while memory was reloaded).
     pub(super) fn recover(&mut self, batch: &mut Batch) {
+        // A sync that waited through the reload is to hear of it.
+        batch.poke.extend(self.state.runners.keys());
         let pending = std::mem::take(&mut self.state.pending);
         self.carry_out(pending, batch);
         let mut runs: Vec<RunId> = self.state.runs.keys().copied().collect();
@@ -354,11 +359,8 @@ impl Actor {
         if !open.resolving.is_empty() {
             return;
         }
-        let conclusion = match &open.graph {
-            Some(graph) => graph.conclusion(),
-            None => Some(Conclusion::Skipped),
-        };
-        if let Some(conclusion) = conclusion {
+        // A run without a graph ends with its only job.
+        if let Some(conclusion) = open.graph.as_ref().and_then(fleetfoot_scheduler::Graph::conclusion) {
             self.finish_run(run, conclusion, batch);
         }
     }

@@ -38,12 +38,14 @@ impl Bench {
         Self { control, dir, lease }
     }
 
-    /// Stops and starts again on the same directory.
-    pub(crate) async fn restart(self) -> Self {
+    /// Stops and starts again on the same directory; the runner stays and finds the new one.
+    pub(crate) async fn restart(self, runner: &mut Hand) -> Self {
         let Self { control, dir, lease } = self;
         control.shut_down().await;
+        runner.control = None;
         drop(control);
         let control = start(dir.path(), lease).await;
+        runner.control = Some(control.clone());
         Self { control, dir, lease }
     }
 
@@ -93,7 +95,7 @@ impl Bench {
         let token = registered.token.clone();
         let who = self.control.authenticate(&token).await.unwrap();
         let mut hand = Hand {
-            control: self.control.clone(),
+            control: Some(self.control.clone()),
             who,
             id: registered.id,
             token,
@@ -102,6 +104,7 @@ impl Bench {
             slots,
             labels: labels.iter().map(|l| Label::from(*l)).collect(),
             reports: Vec::new(),
+            inbox: Vec::new(),
         };
         hand.sync(0).await;
         hand
@@ -110,7 +113,8 @@ impl Bench {
 
 async fn start(dir: &std::path::Path, lease: Duration) -> Control {
     let store = Arc::new(SqliteStore::open_scratch(dir).unwrap());
-    let logs = LogStore::open(&dir.join("logs"), LogOptions { durable: false, ..LogOptions::default() }).unwrap();
+    let logs =
+        LogStore::open(&dir.join("logs"), LogOptions { durable: false, ..LogOptions::default() }).unwrap();
     let dialects: Vec<Arc<dyn fleetfoot_model::plan::Dialect>> =
         vec![Arc::new(WorkflowDialect), Arc::new(JobDialect)];
     let options = Options { lease, ..Options::new(dir, "http://127.0.0.1:7878") };
@@ -119,7 +123,7 @@ async fn start(dir: &std::path::Path, lease: Duration) -> Control {
 
 /// A runner whose words a test puts into its mouth.
 pub(crate) struct Hand {
-    pub(crate) control: Control,
+    pub(crate) control: Option<Control>,
     pub(crate) who: Principal,
     pub(crate) id: RunnerId,
     pub(crate) token: String,
@@ -128,6 +132,8 @@ pub(crate) struct Hand {
     pub(crate) slots: u32,
     pub(crate) labels: Vec<Label>,
     pub(crate) reports: Vec<AttemptReport>,
+    /// Assignments that came and that no test has taken yet.
+    pub(crate) inbox: Vec<Assignment>,
 }
 
 impl Hand {
@@ -147,15 +153,16 @@ impl Hand {
 
     pub(crate) async fn try_sync(&mut self, wait_ms: u64) -> Result<SyncResponse, Problem> {
         let request = self.request(wait_ms);
-        let response = self.control.sync(&self.who, self.id, request).await?;
+        let control = self.control.clone().unwrap();
+        let response = control.sync(&self.who, self.id, request).await?;
         for a in &response.assignments {
             if !self.reports.iter().any(|r| r.attempt == a.attempt) {
                 self.reports.push(report(a.attempt, Phase::Running));
+                self.inbox.push(a.clone());
             }
         }
-        self.reports.retain(|r| {
-            !response.acknowledged.contains(&r.attempt) && !response.fenced.contains(&r.attempt)
-        });
+        self.reports
+            .retain(|r| !response.acknowledged.contains(&r.attempt) && !response.fenced.contains(&r.attempt));
         Ok(response)
     }
 
@@ -165,13 +172,12 @@ impl Hand {
 
     /// Takes the next job; it must come within ten seconds.
     pub(crate) async fn take(&mut self) -> Assignment {
-        for _ in 0..100 {
-            let mut response = self.sync(10_000).await;
-            if !response.assignments.is_empty() {
-                return response.assignments.remove(0);
-            }
+        let begun = std::time::Instant::now();
+        while self.inbox.is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "no job came");
+            self.sync(1_000).await;
         }
-        panic!("no job came");
+        self.inbox.remove(0)
     }
 
     pub(crate) async fn finish(&mut self, attempt: AttemptRef, conclusion: Conclusion) -> SyncResponse {

@@ -18,7 +18,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,7 @@ pub(crate) struct ProcessCell {
     options: Arc<Options>,
     containment: &'static str,
     next_command: AtomicU32,
+    torn_down: AtomicBool,
     _awake: reaper::Awake,
 }
 
@@ -90,6 +91,7 @@ impl ProcessCell {
             options,
             containment: cgroups.containment(),
             next_command: AtomicU32::new(0),
+            torn_down: AtomicBool::new(false),
             _awake: awake,
         })
     }
@@ -126,7 +128,12 @@ impl ProcessCell {
             stdout: stdout_write.as_raw_fd(),
             stderr: stderr_write.as_raw_fd(),
             cgroup: birth,
-            tasks: group.tasks().into_iter().chain(self.shared.groups.tasks()).map(|fd| fd.as_raw_fd()).collect(),
+            tasks: group
+                .tasks()
+                .into_iter()
+                .chain(self.shared.groups.tasks())
+                .map(|fd| fd.as_raw_fd())
+                .collect(),
             rlimits: self.shared.rlimits.clone(),
             oom_score_adj: self.options.oom_score_adj.clone(),
         };
@@ -200,7 +207,9 @@ impl Shared {
         let all = procfs::all();
         let mut ours: HashSet<i32> = all
             .iter()
-            .filter(|p| p.pid != me && (sessions.contains(&p.session) || procfs::has_markers(p.pid, &self.markers)))
+            .filter(|p| {
+                p.pid != me && (sessions.contains(&p.session) || procfs::has_markers(p.pid, &self.markers))
+            })
             .map(|p| p.pid)
             .collect();
         loop {
@@ -295,7 +304,27 @@ impl Cell for ProcessCell {
 
     async fn tear_down(&self) -> Result<(), DriverError> {
         self.shared.end_all().await;
-        self.shared.groups.remove().map_err(|e| DriverError::io("cannot remove the control groups of the job", e))
+        self.shared
+            .groups
+            .remove()
+            .map_err(|e| DriverError::io("cannot remove the control groups of the job", e))?;
+        self.torn_down.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl Drop for ProcessCell {
+    /// Whoever drops a cell in the middle (a runtime that shuts down) leaves no processes either.
+    fn drop(&mut self) {
+        if !self.torn_down.load(Ordering::Acquire) {
+            if self.shared.groups.contains() {
+                self.shared.groups.end();
+            } else {
+                let sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                self.shared.escaped(&sessions).iter().for_each(procfs::kill_exactly);
+            }
+            let _ = self.shared.groups.remove();
+        }
     }
 }
 

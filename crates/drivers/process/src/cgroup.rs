@@ -23,6 +23,10 @@ pub(crate) struct Cgroups {
     tree: Option<Tree>,
     /// v1 hierarchies that are used for limits: `pids`, `memory`, `cpu`, and the group of this runner in each.
     v1: Vec<(&'static str, PathBuf)>,
+    /// Where hierarchies are mounted, to find what an earlier process left under another group than ours.
+    roots: Vec<(Version, PathBuf)>,
+    /// Name of the group of this runner.
+    name: String,
 }
 
 #[derive(Debug)]
@@ -39,12 +43,15 @@ enum Version {
     V2,
 }
 
+/// How deep below a root groups are looked for.
+const SEARCH_DEPTH: u32 = 8;
+
 const LIMITS: [&str; 3] = ["pids", "memory", "cpu"];
 
 impl Cgroups {
     /// No groups at all.
     pub(crate) const fn none() -> Self {
-        Self { tree: None, v1: Vec::new() }
+        Self { tree: None, v1: Vec::new(), roots: Vec::new(), name: String::new() }
     }
 
     /// Probes by making and removing groups. Never fails: what does not work is left out.
@@ -53,18 +60,21 @@ impl Cgroups {
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let name = format!("fleetfoot-{tag}");
         let mut v1 = Vec::new();
+        let mut roots = Vec::new();
         for controller in LIMITS {
             let Some(root) = mount_of(&mounts, |kind, options| {
                 kind == "cgroup" && options.split(',').any(|o| o == controller)
             }) else {
                 continue;
             };
+            roots.push((Version::V1, root.clone()));
             let path = own_path(&own, |list| list.split(',').any(|c| c == controller));
             if let Some(base) = try_base(&root, path, &name, "tasks") {
                 v1.push((controller, base));
             }
         }
         let v2 = mount_of(&mounts, |kind, _| kind == "cgroup2").and_then(|root| {
+            roots.push((Version::V2, root.clone()));
             let path = own_path(&own, str::is_empty);
             let base = try_base(&root, path, &name, "cgroup.events")?;
             let controllers = if v1.is_empty() { enable_controllers(&base, tag) } else { Vec::new() };
@@ -74,7 +84,7 @@ impl Cgroups {
             let (_, base) = v1.iter().find(|(c, _)| *c == "pids")?;
             Some(Tree { version: Version::V1, base: base.clone(), controllers: Vec::new() })
         });
-        Self { tree, v1 }
+        Self { tree, v1, roots, name }
     }
 
     /// The word for the record of the boundary.
@@ -129,30 +139,34 @@ impl Cgroups {
         Ok(())
     }
 
-    /// Ends and removes what an earlier process of this runner left under `name`.
+    /// Ends and removes what an earlier process of this runner left under
+    /// `name`, also if it lived in another group (session, service) than we do.
     pub(crate) fn sweep(&self, name: &str) -> io::Result<()> {
-        if let Some(tree) = &self.tree {
-            let path = tree.base.join(name);
-            if path.exists() {
-                end_tree(tree.version, &path);
-                wait_empty(&path);
-                remove_tree(&path)?;
-            }
-        }
-        for (_, base) in &self.v1 {
-            let path = base.join(name);
-            if path.exists() {
-                end_tree(Version::V1, &path);
-                wait_empty(&path);
-                remove_tree(&path)?;
+        for (version, root) in &self.roots {
+            let mut bases = Vec::new();
+            find_groups(root, &self.name, SEARCH_DEPTH, &mut bases);
+            for base in bases {
+                let path = base.join(name);
+                if path.exists() {
+                    end_tree(*version, &path);
+                    wait_empty(&path);
+                    remove_tree(&path)?;
+                }
+                if !self.bases().any(|own| *own == base) {
+                    let _ = fs::remove_dir(&base);
+                }
             }
         }
         Ok(())
     }
 
+    fn bases(&self) -> impl Iterator<Item = &PathBuf> {
+        self.tree.iter().map(|t| &t.base).chain(self.v1.iter().map(|(_, base)| base))
+    }
+
     /// Removes the groups of this runner, if they are empty.
     pub(crate) fn remove_bases(&self) {
-        for path in self.tree.iter().map(|t| &t.base).chain(self.v1.iter().map(|(_, base)| base)) {
+        for path in self.bases() {
             let _ = fs::remove_dir(path);
         }
     }
@@ -428,6 +442,17 @@ fn groups_below(path: &Path) -> Vec<PathBuf> {
         .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
         .map(|e| e.path())
         .collect()
+}
+
+/// Finds groups by name, not looking inside those found.
+fn find_groups(path: &Path, name: &str, depth: u32, found: &mut Vec<PathBuf>) {
+    for group in groups_below(path) {
+        if group.file_name().is_some_and(|n| n == name) {
+            found.push(group);
+        } else if depth > 0 {
+            find_groups(&group, name, depth - 1, found);
+        }
+    }
 }
 
 fn pids_in(path: &Path, found: &mut Vec<i32>) {

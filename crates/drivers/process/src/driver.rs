@@ -48,7 +48,10 @@ pub struct ProcessDriver {
 
 impl std::fmt::Debug for ProcessDriver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ProcessDriver").field("tag", &self.options.tag).field("cgroups", &self.cgroups).finish()
+        f.debug_struct("ProcessDriver")
+            .field("tag", &self.options.tag)
+            .field("cgroups", &self.cgroups)
+            .finish()
     }
 }
 

@@ -2,7 +2,10 @@
 //! process group after its leader was collected: the number may by then belong
 //! to somebody else.
 
-#![expect(unsafe_code, reason = "wait4 (resource usage of one child) and registering a descriptor with the reactor")]
+#![expect(
+    unsafe_code,
+    reason = "wait4 (resource usage of one child) and registering a descriptor with the reactor"
+)]
 
 use crate::cell::Shared;
 use crate::cgroup::CommandGroup;

@@ -105,7 +105,8 @@ pub(crate) fn spawn(plan: &Plan) -> Result<Spawned, SpawnError> {
         }
     };
     if read == failure.len() {
-        let word = |i: usize| i32::from_ne_bytes([failure[i], failure[i + 1], failure[i + 2], failure[i + 3]]);
+        let word =
+            |i: usize| i32::from_ne_bytes([failure[i], failure[i + 1], failure[i + 2], failure[i + 3]]);
         // SAFETY: the child is ours, has called _exit and was not waited for yet.
         unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
         crate::reaper::release(pid);
@@ -205,8 +206,7 @@ fn clone3(raw: &Raw<'_>, into_cgroup: bool) -> io::Result<(i32, Option<OwnedFd>)
     }
     // SAFETY: without CLONE_VM this is a fork; the arguments outlive the call, and the
     // child only runs `child`, which never returns.
-    let pid =
-        unsafe { libc::syscall(libc::SYS_clone3, &raw const args, std::mem::size_of::<CloneArgs>()) };
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, std::mem::size_of::<CloneArgs>()) };
     match pid {
         -1 => Err(io::Error::last_os_error()),
         // SAFETY: as above.
@@ -246,7 +246,13 @@ unsafe fn child(raw: &Raw<'_>, join_cgroup: bool) -> ! {
         // A kernel sigaction of zeroes is SIG_DFL without flags.
         let default = [0_u64; 4];
         for signal in 1..=64 {
-            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<u64>(), 8_usize);
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                8_usize,
+            );
         }
         if libc::setsid() == -1 {
             fail(raw, Stage::Session);

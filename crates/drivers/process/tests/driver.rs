@@ -14,15 +14,19 @@ use tokio::io::AsyncReadExt;
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 struct World {
-    driver: ProcessDriver,
+    /// Dropped before the driver, whose groups it lives in.
     cell: Box<dyn Cell>,
+    driver: ProcessDriver,
     dir: tempfile::TempDir,
+    tag: String,
 }
 
 async fn world(cgroups: bool, limits: Limits) -> World {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let tag = format!("driver-{}-{number}", std::process::id());
-    let driver = ProcessDriver::new(ProcessOptions { tag, cgroups, ..ProcessOptions::default() }).unwrap();
+    let driver =
+        ProcessDriver::new(ProcessOptions { tag: tag.clone(), cgroups, ..ProcessOptions::default() })
+            .unwrap();
     let dir = tempfile::tempdir().unwrap();
     let request = CellRequest {
         attempt: AttemptRef { job: JobId(number), attempt: 1, epoch: Epoch(3) },
@@ -31,7 +35,7 @@ async fn world(cgroups: bool, limits: Limits) -> World {
         limits,
     };
     let cell = driver.prepare(request).await.unwrap();
-    World { driver, cell, dir }
+    World { cell, driver, dir, tag }
 }
 
 impl World {
@@ -116,7 +120,10 @@ async fn what_cannot_start() {
     let mut command = world.sh("true");
     command.program = "no-such-program".into();
     let error = kind(command.clone()).await;
-    assert_eq!((error.kind, error.to_string().as_str()), (DriverErrorKind::NotFound, "the program 'no-such-program' was not found in PATH"));
+    assert_eq!(
+        (error.kind, error.to_string().as_str()),
+        (DriverErrorKind::NotFound, "the program 'no-such-program' was not found in PATH")
+    );
     command.program = "/no/such".into();
     assert_eq!(kind(command).await.kind, DriverErrorKind::NotFound);
     let mut command = world.sh("true");
@@ -202,4 +209,44 @@ async fn adopted_zombies_are_collected_and_foreign_children_left_alone() {
     eventually("only the foreign zombie is left", || zombies() <= 1).await;
     assert_eq!(foreign.wait().unwrap().code(), Some(42));
     world.cell.tear_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dropped_cell_leaves_nothing() {
+    for cgroups in [true, false] {
+        let world = world(cgroups, Limits::default()).await;
+        let running = world.cell.start(world.sh("sleep 600")).await.unwrap();
+        let pid = running.pid;
+        drop(running);
+        assert!(alive(pid), "dropping a handle ends nothing");
+        drop(world);
+        eventually("the process is gone", || !alive(pid)).await;
+    }
+}
+
+/// A group of this runner below another parent than ours, as a runner has it
+/// that was started from another session before.
+#[tokio::test]
+async fn a_sweep_finds_groups_wherever_they_are() {
+    let world = world(true, Limits::default()).await;
+    let found = find("/sys/fs/cgroup".as_ref(), &format!("fleetfoot-{}", world.tag));
+    assert_eq!(found.is_some(), world.driver.containment() != "process-group");
+    let Some(base) = found else { return };
+    let parent = base.parent().unwrap().join(format!("elsewhere-{}", std::process::id()));
+    let stale = parent.join(base.file_name().unwrap()).join("5.1.5/c0");
+    std::fs::create_dir_all(&stale).unwrap();
+    world.driver.sweep("5.1.5".parse().unwrap()).await.unwrap();
+    let swept = !parent.join(base.file_name().unwrap()).exists();
+    let _ = std::fs::remove_dir(&stale);
+    std::fs::remove_dir(&parent).unwrap();
+    assert!(swept);
+    world.cell.tear_down().await.unwrap();
+}
+
+fn find(path: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
+    let entries = std::fs::read_dir(path).ok()?.filter_map(Result::ok);
+    let directories = entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
+    directories
+        .into_iter()
+        .find_map(|e| if e.file_name() == name { Some(e.path()) } else { find(&e.path(), name) })
 }

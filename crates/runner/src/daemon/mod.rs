@@ -162,6 +162,7 @@ pub async fn run(setup: Setup, shutdown: watch::Receiver<Stage>) -> Result<Endin
         shutdown,
         connected: false,
         lost: false,
+        server_drains: false,
         refused: 0,
         parted: false,
         farewell: None,
@@ -181,6 +182,8 @@ struct Daemon {
     connected: bool,
     /// The last exchange failed, and somebody was told.
     lost: bool,
+    /// An operator drains this runner at the server.
+    server_drains: bool,
     refused: u32,
     /// The server knows that nothing is here and nothing should come.
     parted: bool,
@@ -272,6 +275,13 @@ impl Daemon {
             match action {
                 Action::Start(assignment) => {
                     let tokens = Tokens::default();
+                    // A lease that was given before the server knew of the end: it ends like the others.
+                    if self.stage >= Stage::Cancel {
+                        tokens.cancel.cancel();
+                    }
+                    if self.stage == Stage::Kill {
+                        tokens.kill.cancel();
+                    }
                     self.shared.tokens.lock().insert(assignment.attempt, tokens.clone());
                     self.attempts.spawn(Box::pin(attempt::execute(self.shared.clone(), assignment, tokens)));
                 }
@@ -300,7 +310,14 @@ impl Daemon {
                 }
                 self.lost = false;
                 self.act(actions);
-                if self.shared.table.lock().shut_down {
+                let (drains, shut_down) = {
+                    let table = self.shared.table.lock();
+                    (table.server_drains, table.shut_down)
+                };
+                if std::mem::replace(&mut self.server_drains, drains) != drains {
+                    self.shared.tell(Notice::ServerDrains { on: drains });
+                }
+                if shut_down {
                     self.remove();
                 }
             }

@@ -1,0 +1,93 @@
+//! What is evaluated before a step starts: its variables, whether it runs at
+//! all, its name, and how its failure and its length are to be taken. Nothing
+//! here changes the attempt.
+
+use crate::attempt::Attempt;
+use fleetfoot_expr::{Status as JobStatus, Template, Value};
+use fleetfoot_model::spec::{StepAction, StepSpec};
+use indexmap::IndexMap;
+
+/// What is known about a step when it starts.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) name: String,
+    pub(crate) continue_on_error: bool,
+    pub(crate) timeout_seconds: Option<f64>,
+}
+
+impl Attempt<'_> {
+    /// Evaluates what must be known before a step starts; `None` if its condition is false.
+    pub(crate) fn prepare(
+        &self,
+        step: &StepSpec,
+        env: &mut IndexMap<String, String>,
+    ) -> Result<Option<Ready>, String> {
+        let mut own = IndexMap::with_capacity(step.env.len());
+        for (name, value) in &step.env {
+            let value = self.text(value, &self.scope(&self.env)).map_err(|e| format!("env.{name}: {e}"))?;
+            own.insert(name.clone(), value);
+        }
+        env.extend(own);
+        let scope = self.scope(env);
+        let holds = match &step.condition {
+            None => self.status() == JobStatus::Success,
+            Some(condition) => fleetfoot_expr::condition(condition)
+                .and_then(|c| c.evaluate(&scope))
+                .map_err(|e| format!("if: {e}"))?
+                .is_truthy(),
+        };
+        if !holds {
+            return Ok(None);
+        }
+        let name = match (&step.name, &step.action) {
+            (Some(name), _) => self.text(name, &scope).unwrap_or_else(|_| name.clone()),
+            (None, StepAction::Run { script, .. }) => {
+                run_name(&self.text(script, &scope).unwrap_or_else(|_| script.clone()))
+            }
+            (None, StepAction::Uses { .. }) => raw_name(step),
+        };
+        let value = |template: &Option<String>, key: &str| match template {
+            None => Ok(None),
+            Some(text) => Template::parse(text)
+                .and_then(|t| t.evaluate(&scope))
+                .map(Some)
+                .map_err(|e| format!("{key}: {e}")),
+        };
+        let continue_on_error = match value(&step.continue_on_error, "continue-on-error")? {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(yes)) => yes,
+            Some(other) => match other.to_display_string().as_str() {
+                "true" => true,
+                "false" | "" => false,
+                text => return Err(format!("continue-on-error: '{text}' is neither true nor false")),
+            },
+        };
+        let timeout_seconds = match value(&step.timeout_minutes, "timeout-minutes")? {
+            None | Some(Value::Null) => None,
+            Some(minutes) => {
+                let number = minutes.to_number();
+                if !number.is_finite() || number < 0.0 {
+                    let text = minutes.to_display_string();
+                    return Err(format!("timeout-minutes: '{text}' is not a number of minutes"));
+                }
+                // Zero means none, as at GitHub.
+                (number > 0.0).then_some(number * 60.0)
+            }
+        };
+        Ok(Some(Ready { name: self.log.masker.mask(&name), continue_on_error, timeout_seconds }))
+    }
+}
+
+/// The name before anything is evaluated.
+pub(crate) fn raw_name(step: &StepSpec) -> String {
+    match (&step.name, &step.action) {
+        (Some(name), _) => name.clone(),
+        (None, StepAction::Run { script, .. }) => run_name(script),
+        (None, StepAction::Uses { uses, .. }) => format!("Run {uses}"),
+    }
+}
+
+/// `Run` and the first line of the script.
+fn run_name(script: &str) -> String {
+    format!("Run {}", script.lines().map(str::trim).find(|l| !l.is_empty()).unwrap_or_default())
+}
