@@ -1,0 +1,49 @@
+# The two commands that a fresh clone needs are `make up` and `make test`.
+# Everything they need is installed by them, and only if it is missing.
+
+BINARY := target/release/fleetfoot
+# Where `up` keeps its state; the same rule as in the program.
+DATA   := $(or $(FLEETFOOT_DATA),$(if $(XDG_DATA_HOME),$(XDG_DATA_HOME)/fleetfoot,$(HOME)/.local/share/fleetfoot))
+LISTEN := $(or $(FLEETFOOT_LISTEN),127.0.0.1:7878)
+# A toolchain that rustup has just installed is not on the PATH of this shell yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.PHONY: help up down status build test lint check-format bench fuzz docs tools
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: build ## Build, start a server with a runner in the background, print what to type next
+	@scripts/up.sh start $(BINARY) "$(DATA)" "$(LISTEN)"
+
+down: ## Stop what `make up` started
+	@scripts/up.sh stop $(BINARY) "$(DATA)" "$(LISTEN)"
+
+status: ## Say whether it runs
+	@scripts/up.sh status $(BINARY) "$(DATA)" "$(LISTEN)"
+
+build: tools ## Build the release binary
+	@cargo build --release --locked -p fleetfoot
+
+tools:
+	@scripts/tools.sh build
+
+test: ## Check format and lints, then run every test
+	@scripts/tools.sh test
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	@cargo test --workspace --locked
+
+lint: ## Format and lints only
+	@scripts/tools.sh test
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+
+bench: tools ## Measure the numbers of the README; ROW=dispatch measures one of them
+	@cargo bench --locked -p fleetfoot --bench fleet -- $(ROW)
+
+fuzz: tools ## Feed the parsers at random for longer than the tests do; SECONDS=60 for each
+	@FLEETFOOT_FUZZ_SECONDS=$(or $(SECONDS),60) cargo test --release --locked -p fleetfoot-workflow -p fleetfoot-expr -p fleetfoot-engine fuzz
+
+docs: tools ## Write docs/cli.md and the OpenAPI document anew
+	@UPDATE_DOCS=1 cargo test --locked --quiet -p fleetfoot --bin fleetfoot reference
