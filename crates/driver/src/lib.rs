@@ -86,6 +86,9 @@ pub struct Command {
     pub working_directory: PathBuf,
     /// Bytes for standard input; empty means `/dev/null`.
     pub stdin: Vec<u8>,
+    /// Standard error goes into standard output, as a terminal would show both: nothing else keeps
+    /// their order. [`Running::stderr`] is empty then.
+    pub merge_output: bool,
 }
 
 /// A started command. Dropping it does not end the process.

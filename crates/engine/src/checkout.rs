@@ -401,6 +401,7 @@ impl Attempt<'_> {
             env: env.clone(),
             working_directory: c.target.clone(),
             stdin: Vec::new(),
+            merge_output: false,
         }
     }
 

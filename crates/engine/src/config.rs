@@ -25,6 +25,9 @@ pub struct EngineConfig {
     pub limits_cap: Limits,
     /// Debug messages of steps appear in the log.
     pub debug: bool,
+    /// Keep standard error apart from standard output. Each line is then marked with its stream, but
+    /// the order between the two is only approximate: nothing in the system keeps it.
+    pub separate_stderr: bool,
     /// How a command is ended.
     pub kill: KillLadder,
     /// How long output may stay open after the command has ended.
@@ -68,6 +71,7 @@ impl EngineConfig {
             job_completed_hook: None,
             limits_cap: Limits::default(),
             debug: false,
+            separate_stderr: false,
             kill: KillLadder::default(),
             drain_after_exit: Duration::from_secs(2),
         }

@@ -124,6 +124,7 @@ impl Attempt<'_> {
                 env: variables.clone(),
                 working_directory: directory.clone(),
                 stdin: Vec::new(),
+                merge_output: !self.config.separate_stderr,
             };
             let interpreter = Interpreter::new(index, self.config.debug, allow_unsecure);
             match self.execute(index, command, interpreter, &watch).await {

@@ -53,6 +53,7 @@ async fn secrets_are_masked_however_they_are_written() {
          echo '::add-mask::learned-late'; echo learned-late; echo ${{ github.token }} | rev | rev",
     )
     .secret("S", "hunter2-long");
+    job.config.separate_stderr = true;
     job.spec().env.push([("S".to_owned(), "${{ secrets.S }}".to_owned())].into());
     let result = job.run().await;
     assert_eq!(result.conclusion, Conclusion::Success);

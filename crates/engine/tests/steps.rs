@@ -9,6 +9,23 @@ use fleetfoot_model::spec::StepAction;
 use fleetfoot_model::state::{Conclusion, Reason, Status};
 
 #[tokio::test]
+async fn output_and_errors_keep_the_order_in_which_they_were_written() {
+    let job = Job::script("for i in $(seq 200); do echo out $i; echo err $i >&2; done");
+    assert_eq!(job.run().await.conclusion, Conclusion::Success);
+    let expected: String = (1..=200).map(|i| format!("out {i}\nerr {i}\n")).collect();
+    assert_eq!(job.sink.out(), expected);
+}
+
+#[tokio::test]
+async fn errors_are_kept_apart_where_that_is_configured() {
+    let mut job = Job::script("echo one; echo two >&2");
+    job.config.separate_stderr = true;
+    assert_eq!(job.run().await.conclusion, Conclusion::Success);
+    assert_eq!(job.sink.out(), "one\n");
+    assert_eq!(job.sink.stream(Stream::Stderr), b"two\n");
+}
+
+#[tokio::test]
 async fn a_job_runs_its_steps_in_order() {
     let mut job = Job::new(vec![
         run_step("a", "echo one; echo two >&2; echo \"x=42\" >> $GITHUB_OUTPUT"),
@@ -18,8 +35,7 @@ async fn a_job_runs_its_steps_in_order() {
     let result = job.run().await;
     assert_eq!(result.conclusion, Conclusion::Success, "{result:?}");
     assert_eq!(result.outputs["answer"], "42");
-    assert_eq!(job.sink.out(), format!("one\ngot 42\n{}\n", job.workspace().display()));
-    assert_eq!(job.sink.stream(Stream::Stderr), b"two\n");
+    assert_eq!(job.sink.out(), format!("one\ntwo\ngot 42\n{}\n", job.workspace().display()));
     assert_eq!(result.log_bytes as usize, job.sink.all().len());
     let step = job.step("b");
     assert_eq!(

@@ -87,9 +87,5 @@ fn main() -> std::io::Result<()> {
             count += 1;
         }
     }
-    writeln!(
-        out,
-        "parse, mixed set: {:.0}/s",
-        f64::from(count) / start.elapsed().as_secs_f64()
-    )
+    writeln!(out, "parse, mixed set: {:.0}/s", f64::from(count) / start.elapsed().as_secs_f64())
 }

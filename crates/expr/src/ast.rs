@@ -139,11 +139,7 @@ impl Node {
     }
 
     fn write_at_least(&self, precedence: u8, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.precedence() < precedence {
-            write!(f, "({self})")
-        } else {
-            write!(f, "{self}")
-        }
+        if self.precedence() < precedence { write!(f, "({self})") } else { write!(f, "{self}") }
     }
 
     fn write_joined(
@@ -202,11 +198,9 @@ fn write_literal(value: &Value, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Value::Null => f.write_str("null"),
         Value::Bool(value) => write!(f, "{value}"),
         Value::Number(number) if number.is_nan() => f.write_str("NaN"),
-        Value::Number(number) if number.is_infinite() => f.write_str(if *number > 0.0 {
-            "Infinity"
-        } else {
-            "-Infinity"
-        }),
+        Value::Number(number) if number.is_infinite() => {
+            f.write_str(if *number > 0.0 { "Infinity" } else { "-Infinity" })
+        }
         // All digits, so that reading it again gives the same number.
         Value::Number(number) => write!(f, "{number:?}"),
         Value::String(text) => write!(f, "'{}'", text.replace('\'', "''")),
@@ -223,11 +217,7 @@ mod tests {
     use crate::expr::Expr;
 
     fn name(text: &str) -> Name {
-        Name {
-            text: text.into(),
-            lower: text.to_ascii_lowercase().into(),
-            at: 0,
-        }
+        Name { text: text.into(), lower: text.to_ascii_lowercase().into(), at: 0 }
     }
 
     /// Joins as the parser does: a chain within a chain is the same chain.
@@ -247,16 +237,11 @@ mod tests {
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
-            any::<f64>()
-                .prop_filter("NaN equals nothing", |n| !n.is_nan())
-                .prop_map(Value::from),
+            any::<f64>().prop_filter("NaN equals nothing", |n| !n.is_nan()).prop_map(Value::from),
             any::<String>().prop_map(Value::from),
         ]
         .prop_map(Node::Literal);
-        let leaf = prop_oneof![
-            leaf,
-            "[a-z_][A-Za-z0-9_-]{0,4}x".prop_map(|n| Node::Context(name(&n)))
-        ];
+        let leaf = prop_oneof![leaf, "[a-z_][A-Za-z0-9_-]{0,4}x".prop_map(|n| Node::Context(name(&n)))];
         leaf.prop_recursive(6, 60, 4, |inner| {
             let boxed = inner.clone().prop_map(Box::new);
             let comparison = prop::sample::select(vec![

@@ -41,12 +41,7 @@ pub(crate) fn number_to_text(number: f64) -> String {
         return "NaN".to_owned();
     }
     if number.is_infinite() {
-        return if number > 0.0 {
-            "Infinity"
-        } else {
-            "-Infinity"
-        }
-        .to_owned();
+        return if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
     }
     // Negative zero prints without its sign.
     if number == 0.0 {
@@ -76,10 +71,7 @@ pub(crate) fn number_to_text(number: f64) -> String {
         let (first, rest) = digits.split_at(1);
         let point = if rest.is_empty() { "" } else { "." };
         let exponent_sign = if exponent < 0 { '-' } else { '+' };
-        format!(
-            "{sign}{first}{point}{rest}E{exponent_sign}{:02}",
-            exponent.abs()
-        )
+        format!("{sign}{first}{point}{rest}E{exponent_sign}{:02}", exponent.abs())
     }
 }
 
@@ -158,9 +150,7 @@ fn coerce<'a>(left: &'a Value, right: &'a Value) -> Pair<'a> {
         (Value::String(l), Value::String(r)) => Pair::Strings(l, r),
         (Value::Array(l), Value::Array(r)) => Pair::Same(Arc::ptr_eq(l, r)),
         (Value::Object(l), Value::Object(r)) => Pair::Same(Arc::ptr_eq(l, r)),
-        (Value::Array(_) | Value::Object(_), _) | (_, Value::Array(_) | Value::Object(_)) => {
-            Pair::Different
-        }
+        (Value::Array(_) | Value::Object(_), _) | (_, Value::Array(_) | Value::Object(_)) => Pair::Different,
         _ => Pair::Numbers(to_number(left), to_number(right)),
     }
 }

@@ -27,22 +27,9 @@ pub fn condition(src: &str) -> Result<Expr, ExprError> {
     if !empty && expr.uses_status_function() {
         return Ok(expr);
     }
-    let name = Name {
-        text: "success".into(),
-        lower: "success".into(),
-        at: 0,
-    };
-    let success = Node::Call {
-        builtin: None,
-        name: name.clone(),
-        args: Vec::new(),
-    };
-    let Expr {
-        root,
-        mut sources,
-        contexts,
-        mut calls,
-    } = expr;
+    let name = Name { text: "success".into(), lower: "success".into(), at: 0 };
+    let success = Node::Call { builtin: None, name: name.clone(), args: Vec::new() };
+    let Expr { root, mut sources, contexts, mut calls } = expr;
     calls.insert(0, (name, 0));
     // The implied call has no text of its own; errors about it quote the
     // whole condition.
@@ -55,12 +42,7 @@ pub fn condition(src: &str) -> Result<Expr, ExprError> {
         }
         other => Node::And(vec![success, other]),
     };
-    Ok(Expr {
-        root,
-        sources,
-        contexts,
-        calls,
-    })
+    Ok(Expr { root, sources, contexts, calls })
 }
 
 /// Whether a condition has text around its `${{ }}`, such as

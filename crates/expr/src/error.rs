@@ -48,29 +48,13 @@ pub struct ExprError {
 
 impl ExprError {
     pub(crate) fn evaluation(message: impl Into<String>, position: usize) -> Self {
-        Self {
-            kind: ErrorKind::Evaluation,
-            message: message.into(),
-            position,
-        }
+        Self { kind: ErrorKind::Evaluation, message: message.into(), position }
     }
 
     /// `what: 'token'. Located at position N within expression: …`, with N
     /// counted from one in UTF-16 units, as GitHub prints it.
-    pub(crate) fn located(
-        kind: ErrorKind,
-        what: &str,
-        raw: &str,
-        source: Source<'_>,
-        at: usize,
-    ) -> Self {
-        let column = source
-            .text
-            .get(..at)
-            .unwrap_or(source.text)
-            .encode_utf16()
-            .count()
-            + 1;
+    pub(crate) fn located(kind: ErrorKind, what: &str, raw: &str, source: Source<'_>, at: usize) -> Self {
+        let column = source.text.get(..at).unwrap_or(source.text).encode_utf16().count() + 1;
         Self {
             kind,
             message: format!(
@@ -82,13 +66,7 @@ impl ExprError {
     }
 
     pub(crate) fn at_token(what: &str, token: &Token, source: Source<'_>) -> Self {
-        Self::located(
-            ErrorKind::Parsing,
-            what,
-            token.raw(source.text),
-            source,
-            token.start,
-        )
+        Self::located(ErrorKind::Parsing, what, token.raw(source.text), source, token.start)
     }
 }
 

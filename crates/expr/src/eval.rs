@@ -17,11 +17,7 @@ use crate::text;
 use crate::value::Value;
 
 pub(crate) fn evaluate(expr: &Expr, scope: &dyn Scope) -> Result<Value, ExprError> {
-    let mut evaluator = Evaluator {
-        expr,
-        scope,
-        used: 0,
-    };
+    let mut evaluator = Evaluator { expr, scope, used: 0 };
     evaluator.eval(&expr.root).map(|out| out.value)
 }
 
@@ -40,11 +36,7 @@ impl From<Value> for Out {
             Value::String(text) => text_bytes(text.len()),
             _ => VALUE_BYTES,
         };
-        Self {
-            value,
-            filtered: false,
-            bytes,
-        }
+        Self { value, filtered: false, bytes }
     }
 }
 
@@ -70,11 +62,7 @@ impl Evaluator<'_> {
                 Some(value) => value.into(),
                 None => return Err(self.expr.unknown("Unrecognized named-value", name)),
             },
-            Node::Call {
-                builtin,
-                name,
-                args,
-            } => match builtin {
+            Node::Call { builtin, name, args } => match builtin {
                 Some(builtin) => self.call(*builtin, args, node)?,
                 None => self.call_host(name, args)?,
             },
@@ -95,11 +83,7 @@ impl Evaluator<'_> {
     }
 
     /// The first operand that settles the matter, or else the last.
-    fn first_that(
-        &mut self,
-        operands: &[Node],
-        settles: fn(&Value) -> bool,
-    ) -> Result<Out, ExprError> {
+    fn first_that(&mut self, operands: &[Node], settles: fn(&Value) -> bool) -> Result<Out, ExprError> {
         let mut last = Out::from(Value::Null);
         for operand in operands {
             last = self.eval(operand)?;
@@ -112,11 +96,7 @@ impl Evaluator<'_> {
 
     fn reserve(&mut self, bytes: usize, node: &Node) -> Result<(), ExprError> {
         self.used = self.used.saturating_add(bytes);
-        if self.used > MAX_MEMORY {
-            Err(self.too_large(node))
-        } else {
-            Ok(())
-        }
+        if self.used > MAX_MEMORY { Err(self.too_large(node)) } else { Ok(()) }
     }
 
     /// What is left of the budget.
@@ -177,9 +157,7 @@ impl Evaluator<'_> {
             (Builtin::StartsWith, [left, right]) => {
                 self.text_test(left, right, text::starts_with_ignore_case)
             }
-            (Builtin::EndsWith, [left, right]) => {
-                self.text_test(left, right, text::ends_with_ignore_case)
-            }
+            (Builtin::EndsWith, [left, right]) => self.text_test(left, right, text::ends_with_ignore_case),
             (Builtin::Format, [format, args @ ..]) => self.format(format, args, node),
             (Builtin::Join, [items, rest @ ..]) => self.join(items, rest.first(), node),
             (Builtin::ToJson, [value]) => {
@@ -192,16 +170,11 @@ impl Evaluator<'_> {
             (Builtin::FromJson, [text]) => {
                 let text = self.eval(text)?.value;
                 match json::read(&coerce::to_text(&text), self.left()) {
-                    Ok((value, bytes)) => Ok(Out {
-                        value,
-                        filtered: false,
-                        bytes,
-                    }),
+                    Ok((value, bytes)) => Ok(Out { value, filtered: false, bytes }),
                     Err(JsonError::TooLarge) => Err(self.too_large(node)),
-                    Err(JsonError::Malformed(why)) => Err(self.fail(
-                        node,
-                        format!("Error parsing JSON when evaluating fromJson: {why}"),
-                    )),
+                    Err(JsonError::Malformed(why)) => {
+                        Err(self.fail(node, format!("Error parsing JSON when evaluating fromJson: {why}")))
+                    }
                 }
             }
             (Builtin::Case, [pairs @ .., default]) => self.case(pairs, default, node),
@@ -228,9 +201,7 @@ impl Evaluator<'_> {
             Value::Array(items) if items.is_empty() => false,
             Value::Array(items) => {
                 let item = self.eval(item)?.value;
-                items
-                    .iter()
-                    .any(|candidate| coerce::equals(&item, candidate))
+                items.iter().any(|candidate| coerce::equals(&item, candidate))
             }
             _ => {
                 let item = self.eval(item)?.value;
@@ -261,10 +232,7 @@ impl Evaluator<'_> {
         for piece in Pieces::new(&format) {
             match piece {
                 None => {
-                    return Err(self.fail(
-                        node,
-                        format!("The following format string is invalid: {format}"),
-                    ));
+                    return Err(self.fail(node, format!("The following format string is invalid: {format}")));
                 }
                 Some(Piece::Argument { index, .. }) if index >= args.len() => {
                     return Err(self.fail(
@@ -299,12 +267,7 @@ impl Evaluator<'_> {
         Ok(Value::from(out).into())
     }
 
-    fn join(
-        &mut self,
-        items: &Node,
-        separator: Option<&Node>,
-        node: &Node,
-    ) -> Result<Out, ExprError> {
+    fn join(&mut self, items: &Node, separator: Option<&Node>, node: &Node) -> Result<Out, ExprError> {
         let items = self.eval(items)?.value;
         let items = match &items {
             Value::Array(items) => items,
@@ -316,11 +279,7 @@ impl Evaluator<'_> {
             _ => Value::Array(Arc::default()),
         };
         // An array or object is no separator; the comma stands in for it.
-        let between = if given.is_primitive() {
-            coerce::to_text(&given)
-        } else {
-            Cow::Borrowed(",")
-        };
+        let between = if given.is_primitive() { coerce::to_text(&given) } else { Cow::Borrowed(",") };
         let mut out = String::new();
         for (i, item) in items.iter().enumerate() {
             if i > 0 {
@@ -371,11 +330,7 @@ fn compare(comparison: Comparison, left: &Value, right: &Value) -> bool {
 
 fn filtered(items: Vec<Value>) -> Out {
     let bytes = VALUE_BYTES + items.len() * size_of::<usize>();
-    Out {
-        value: Value::Array(Arc::new(items)),
-        filtered: true,
-        bytes,
-    }
+    Out { value: Value::Array(Arc::new(items)), filtered: true, bytes }
 }
 
 /// The place of the first name in a node, for want of positions elsewhere.

@@ -41,10 +41,7 @@ impl Expr {
         allowed_contexts: &[&str],
         allowed_functions: &[FunctionSignature<'_>],
     ) -> Result<Self, ExprError> {
-        let allowed = Allowed {
-            contexts: allowed_contexts,
-            functions: allowed_functions,
-        };
+        let allowed = Allowed { contexts: allowed_contexts, functions: allowed_functions };
         Self::parse_at(src, 0, Some(allowed))
     }
 
@@ -54,11 +51,7 @@ impl Expr {
         offset: usize,
         allowed: Option<Allowed<'_>>,
     ) -> Result<Self, ExprError> {
-        let Parsed {
-            root,
-            contexts,
-            calls,
-        } = parser::parse(Source { text: src, offset }, allowed)?;
+        let Parsed { root, contexts, calls } = parser::parse(Source { text: src, offset }, allowed)?;
         Ok(Self {
             root: root.unwrap_or(Node::Literal(Value::Null)),
             sources: vec![(offset, src.into())],
@@ -90,10 +83,7 @@ impl Expr {
         allowed_contexts: &[&str],
         allowed_functions: &[FunctionSignature<'_>],
     ) -> Result<(), ExprError> {
-        let allowed = Allowed {
-            contexts: allowed_contexts,
-            functions: allowed_functions,
-        };
+        let allowed = Allowed { contexts: allowed_contexts, functions: allowed_functions };
         let contexts = self
             .contexts
             .iter()
@@ -130,8 +120,7 @@ impl Expr {
     /// Whether `success`, `failure`, `cancelled` or `always` is called.
     #[must_use]
     pub fn uses_status_function(&self) -> bool {
-        self.functions()
-            .any(|name| STATUS_FUNCTIONS.iter().any(|(status, ..)| *status == name))
+        self.functions().any(|name| STATUS_FUNCTIONS.iter().any(|(status, ..)| *status == name))
     }
 
     /// Every use of a context with the properties that follow it, in lower
@@ -161,13 +150,7 @@ impl Expr {
             .find(|(offset, _)| *offset <= name.at)
             .map_or((0, ""), |(offset, text)| (*offset, text));
         let source = Source { text, offset };
-        ExprError::located(
-            ErrorKind::Parsing,
-            what,
-            &name.text,
-            source,
-            name.at - offset,
-        )
+        ExprError::located(ErrorKind::Parsing, what, &name.text, source, name.at - offset)
     }
 }
 
@@ -179,10 +162,7 @@ impl fmt::Display for Expr {
 
 pub(crate) fn unique(names: Vec<Name>) -> Vec<Name> {
     let mut seen = HashSet::new();
-    names
-        .into_iter()
-        .filter(|name| seen.insert(Arc::clone(&name.lower)))
-        .collect()
+    names.into_iter().filter(|name| seen.insert(Arc::clone(&name.lower))).collect()
 }
 
 #[cfg(test)]
@@ -191,19 +171,13 @@ mod tests {
 
     #[test]
     fn references_are_whole_paths() {
-        let src = "GitHub.Event.labels.*.name == env[matrix.os].x || join(needs['a'].outputs, secrets.t) && !vars";
+        let src =
+            "GitHub.Event.labels.*.name == env[matrix.os].x || join(needs['a'].outputs, secrets.t) && !vars";
         let found = Expr::parse(src).expect("parses").references();
         let paths: Vec<&str> = found.iter().map(|(path, _)| path.as_str()).collect();
         assert_eq!(
             paths,
-            [
-                "github.event.labels.*.name",
-                "env",
-                "matrix.os",
-                "needs.a.outputs",
-                "secrets.t",
-                "vars"
-            ]
+            ["github.event.labels.*.name", "env", "matrix.os", "needs.a.outputs", "secrets.t", "vars"]
         );
         assert!(src[found[2].1..].starts_with("matrix"));
     }

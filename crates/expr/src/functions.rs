@@ -22,12 +22,8 @@ pub const BUILTIN_FUNCTIONS: &[FunctionSignature<'static>] = &[
 
 /// The status functions, which the host may offer where GitHub does. One of
 /// them in a condition replaces the implied `success()`.
-pub const STATUS_FUNCTIONS: &[FunctionSignature<'static>] = &[
-    ("always", 0, 0),
-    ("cancelled", 0, 0),
-    ("success", 0, 255),
-    ("failure", 0, 255),
-];
+pub const STATUS_FUNCTIONS: &[FunctionSignature<'static>] =
+    &[("always", 0, 0), ("cancelled", 0, 0), ("success", 0, 255), ("failure", 0, 255)];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Builtin {
@@ -82,9 +78,7 @@ pub(crate) fn arity_problem(
 
 /// Applies a text test to two primitives; anything else does not match.
 pub(crate) fn text_test(left: &Value, right: &Value, test: fn(&str, &str) -> bool) -> bool {
-    left.is_primitive()
-        && right.is_primitive()
-        && test(&coerce::to_text(left), &coerce::to_text(right))
+    left.is_primitive() && right.is_primitive() && test(&coerce::to_text(left), &coerce::to_text(right))
 }
 
 /// One step of a format string.
@@ -149,10 +143,7 @@ impl<'a> Iterator for Pieces<'a> {
             return self.malformed();
         };
         self.rest = rest;
-        Some(Some(Piece::Argument {
-            index: index.into(),
-            specifiers,
-        }))
+        Some(Some(Piece::Argument { index: index.into(), specifiers }))
     }
 }
 
@@ -187,9 +178,9 @@ pub(crate) fn check_format(format: &str, arguments: usize) -> Result<(), String>
         }
     }
     match highest {
-        Some(index) if index >= arguments => Err(format!(
-            "Format string references {{{index}}} but only {arguments} argument(s) provided"
-        )),
+        Some(index) if index >= arguments => {
+            Err(format!("Format string references {{{index}}} but only {arguments} argument(s) provided"))
+        }
         _ => Ok(()),
     }
 }
@@ -214,15 +205,9 @@ mod tests {
             [
                 Some(Piece::Text("a{")),
                 Some(Piece::Text("b")),
-                Some(Piece::Argument {
-                    index: 0,
-                    specifiers: String::new()
-                }),
+                Some(Piece::Argument { index: 0, specifiers: String::new() }),
                 Some(Piece::Text("}")),
-                Some(Piece::Argument {
-                    index: 12,
-                    specifiers: "x}y".to_owned()
-                }),
+                Some(Piece::Argument { index: 12, specifiers: "x}y".to_owned() }),
             ]
         );
         for bad in ["{", "}", "{}", "{a}", "{0", "{0:", "{256}", "{ 0}", "{-1}"] {

@@ -35,12 +35,7 @@ pub(crate) fn write(value: &Value, limit: usize) -> Result<String, JsonError> {
     Ok(out)
 }
 
-fn write_value(
-    value: &Value,
-    depth: usize,
-    limit: usize,
-    out: &mut String,
-) -> Result<(), JsonError> {
+fn write_value(value: &Value, depth: usize, limit: usize, out: &mut String) -> Result<(), JsonError> {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
@@ -113,12 +108,7 @@ fn write_text(text: &str, out: &mut String) {
 
 /// Reads a document; also tells its estimated size, at most `limit`.
 pub(crate) fn read(text: &str, limit: usize) -> Result<(Value, usize), JsonError> {
-    let mut reader = Reader {
-        text,
-        position: 0,
-        bytes: 0,
-        limit,
-    };
+    let mut reader = Reader { text, position: 0, bytes: 0, limit };
     reader.skip_space();
     if reader.position == text.len() {
         return Err(JsonError::Malformed("the input is empty".to_owned()));
@@ -160,31 +150,19 @@ impl<'a> Reader<'a> {
     }
 
     fn unexpected(&self, wanted: &str) -> JsonError {
-        let found = self
-            .text
-            .get(self.position..)
-            .and_then(|rest| rest.chars().next());
+        let found = self.text.get(self.position..).and_then(|rest| rest.chars().next());
         let found = found.map_or_else(|| "the end".to_owned(), |c| format!("{c:?}"));
-        JsonError::Malformed(format!(
-            "expected {wanted} at offset {}, found {found}",
-            self.position
-        ))
+        JsonError::Malformed(format!("expected {wanted} at offset {}, found {found}", self.position))
     }
 
     fn charge(&mut self, bytes: usize) -> Result<(), JsonError> {
         self.bytes = self.bytes.saturating_add(bytes);
-        if self.bytes > self.limit {
-            Err(JsonError::TooLarge)
-        } else {
-            Ok(())
-        }
+        if self.bytes > self.limit { Err(JsonError::TooLarge) } else { Ok(()) }
     }
 
     fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
         if depth > MAX_READ_DEPTH {
-            return Err(JsonError::Malformed(format!(
-                "nested deeper than {MAX_READ_DEPTH}"
-            )));
+            return Err(JsonError::Malformed(format!("nested deeper than {MAX_READ_DEPTH}")));
         }
         self.charge(VALUE_BYTES)?;
         match self.peek() {
@@ -193,11 +171,7 @@ impl<'a> Reader<'a> {
             Some(b'"') => Ok(self.string()?.into()),
             Some(b'-' | b'0'..=b'9') => self.number(),
             _ => {
-                for (word, value) in [
-                    ("null", Value::Null),
-                    ("true", true.into()),
-                    ("false", false.into()),
-                ] {
+                for (word, value) in [("null", Value::Null), ("true", true.into()), ("false", false.into())] {
                     if self.rest().starts_with(word.as_bytes()) {
                         self.position += word.len();
                         return Ok(value);
@@ -260,17 +234,9 @@ impl<'a> Reader<'a> {
     }
 
     fn digits(&mut self) -> Result<(), JsonError> {
-        let count = self
-            .rest()
-            .iter()
-            .take_while(|b| b.is_ascii_digit())
-            .count();
+        let count = self.rest().iter().take_while(|b| b.is_ascii_digit()).count();
         self.position += count;
-        if count == 0 {
-            Err(self.unexpected("a digit"))
-        } else {
-            Ok(())
-        }
+        if count == 0 { Err(self.unexpected("a digit")) } else { Ok(()) }
     }
 
     fn number(&mut self) -> Result<Value, JsonError> {
@@ -287,9 +253,7 @@ impl<'a> Reader<'a> {
             self.digits()?;
         }
         // What is out of range becomes infinite, as it does in .NET.
-        Ok(Value::Number(
-            self.text[start..self.position].parse().unwrap_or(f64::NAN),
-        ))
+        Ok(Value::Number(self.text[start..self.position].parse().unwrap_or(f64::NAN)))
     }
 
     fn string(&mut self) -> Result<String, JsonError> {
@@ -297,10 +261,7 @@ impl<'a> Reader<'a> {
         let mut out = String::new();
         loop {
             let rest = self.rest();
-            let plain = rest
-                .iter()
-                .take_while(|b| !matches!(b, b'"' | b'\\' | 0..=0x1f))
-                .count();
+            let plain = rest.iter().take_while(|b| !matches!(b, b'"' | b'\\' | 0..=0x1f)).count();
             out.push_str(&self.text[self.position..self.position + plain]);
             self.position += plain;
             if self.take(b'"') {
@@ -376,14 +337,8 @@ mod tests {
     fn reads_what_json_allows_and_nothing_else() {
         assert_eq!(ok(" -1.5e2 "), Value::from(-150.0));
         assert_eq!(ok("1e999"), Value::from(f64::INFINITY));
-        assert_eq!(
-            ok(r#""\u00e4\ud83d\ude00\ud800x\/""#),
-            Value::from("ä😀\u{fffd}x/")
-        );
-        assert_eq!(
-            ok(r#"{"a":1,"B":2,"A":3}"#).to_json().to_string(),
-            r#"{"a":3,"B":2}"#
-        );
+        assert_eq!(ok(r#""\u00e4\ud83d\ude00\ud800x\/""#), Value::from("ä😀\u{fffd}x/"));
+        assert_eq!(ok(r#"{"a":1,"B":2,"A":3}"#).to_json().to_string(), r#"{"a":3,"B":2}"#);
         for bad in [
             "",
             " ",
@@ -412,10 +367,7 @@ mod tests {
             "\"ä",
             "\"\\",
         ] {
-            assert!(
-                matches!(read(bad, usize::MAX), Err(JsonError::Malformed(_))),
-                "{bad}"
-            );
+            assert!(matches!(read(bad, usize::MAX), Err(JsonError::Malformed(_))), "{bad}");
         }
     }
 

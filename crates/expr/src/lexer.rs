@@ -58,11 +58,7 @@ pub(crate) fn tokenize(source: Source<'_>) -> Result<Vec<Token>, ExprError> {
             position: source.offset,
         });
     }
-    let mut lexer = Lexer {
-        source,
-        position: 0,
-        tokens: Vec::new(),
-    };
+    let mut lexer = Lexer { source, position: 0, tokens: Vec::new() };
     while lexer.next_token()? {}
     Ok(lexer.tokens)
 }
@@ -105,11 +101,7 @@ impl Lexer<'_> {
             '|' if self.take('|') => TokenKind::Or,
             _ => self.word(start)?,
         };
-        self.tokens.push(Token {
-            kind,
-            start,
-            end: self.position,
-        });
+        self.tokens.push(Token { kind, start, end: self.position });
         Ok(true)
     }
 
@@ -130,9 +122,7 @@ impl Lexer<'_> {
     fn dot_dereferences(&self) -> bool {
         matches!(
             self.tokens.last().map(|token| &token.kind),
-            Some(
-                TokenKind::Name | TokenKind::CloseBracket | TokenKind::CloseParen | TokenKind::Star
-            )
+            Some(TokenKind::Name | TokenKind::CloseBracket | TokenKind::CloseParen | TokenKind::Star)
         )
     }
 
@@ -169,10 +159,7 @@ impl Lexer<'_> {
             return Err(self.unexpected(start));
         }
         // Behind a dot every word is a property, even `true`.
-        if matches!(
-            self.tokens.last().map(|token| &token.kind),
-            Some(TokenKind::Dot)
-        ) {
+        if matches!(self.tokens.last().map(|token| &token.kind), Some(TokenKind::Dot)) {
             return Ok(TokenKind::Name);
         }
         Ok(match word {
@@ -193,28 +180,17 @@ impl Lexer<'_> {
 
     fn unexpected(&self, start: usize) -> ExprError {
         let raw = &self.source.text[start..self.position];
-        ExprError::located(
-            ErrorKind::Lexing,
-            "Unexpected symbol",
-            raw,
-            self.source,
-            start,
-        )
+        ExprError::located(ErrorKind::Lexing, "Unexpected symbol", raw, self.source, start)
     }
 }
 
 fn is_boundary(c: char) -> bool {
-    matches!(
-        c,
-        '(' | ')' | '[' | ']' | ',' | '.' | '!' | '<' | '>' | '=' | '&' | '|'
-    ) || c.is_whitespace()
+    matches!(c, '(' | ')' | '[' | ']' | ',' | '.' | '!' | '<' | '>' | '=' | '&' | '|') || c.is_whitespace()
 }
 
 /// `[A-Za-z_][A-Za-z0-9_-]*`
 pub(crate) fn is_name(word: &str) -> bool {
     let mut bytes = word.bytes();
-    bytes
-        .next()
-        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }

@@ -57,9 +57,7 @@ impl Object {
     /// An empty object with room for `capacity` keys.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
-        Self {
-            entries: IndexMap::with_capacity(capacity),
-        }
+        Self { entries: IndexMap::with_capacity(capacity) }
     }
 
     /// Sets a key. A key that is already there, in whatever case, keeps its
@@ -135,9 +133,7 @@ mod tests {
 
     #[test]
     fn keys_keep_case_and_order_and_are_found_in_any_case() {
-        let mut object: Object = [("Beta", 1.0), ("alpha", 2.0), ("ÄÖ", 3.0)]
-            .into_iter()
-            .collect();
+        let mut object: Object = [("Beta", 1.0), ("alpha", 2.0), ("ÄÖ", 3.0)].into_iter().collect();
         assert_eq!(object.get("BETA"), Some(&Value::from(1.0)));
         assert_eq!(object.get("äö"), Some(&Value::from(3.0)));
         assert_eq!(object.get("gamma"), None);

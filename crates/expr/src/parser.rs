@@ -20,9 +20,7 @@ pub(crate) struct Allowed<'a> {
 
 impl Allowed<'_> {
     pub(crate) fn has_context(&self, name: &str) -> bool {
-        self.contexts
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(name))
+        self.contexts.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
     pub(crate) fn arity(&self, name: &str) -> Option<(usize, usize)> {
@@ -61,11 +59,7 @@ pub(crate) fn parse(source: Source<'_>, allowed: Option<Allowed<'_>>) -> Result<
             return Err(ExprError::at_token("Unexpected symbol", token, source));
         }
     }
-    Ok(Parsed {
-        root,
-        contexts: parser.contexts,
-        calls: parser.calls,
-    })
+    Ok(Parsed { root, contexts: parser.contexts, calls: parser.calls })
 }
 
 struct Parser<'a> {
@@ -89,11 +83,7 @@ struct Tree {
 
 impl Tree {
     fn leaf(node: Node) -> Self {
-        Self {
-            node,
-            height: 1,
-            indexable: false,
-        }
+        Self { node, height: 1, indexable: false }
     }
 }
 
@@ -113,19 +103,13 @@ impl<'a> Parser<'a> {
     }
 
     fn expect(&mut self, kind: &TokenKind) -> Result<(), ExprError> {
-        if self.take(kind) {
-            Ok(())
-        } else {
-            Err(self.unexpected())
-        }
+        if self.take(kind) { Ok(()) } else { Err(self.unexpected()) }
     }
 
     fn unexpected(&self) -> ExprError {
         match (self.peek(), self.tokens.last()) {
             (Some(token), _) => ExprError::at_token("Unexpected symbol", token, self.source),
-            (None, Some(last)) => {
-                ExprError::at_token("Unexpected end of expression", last, self.source)
-            }
+            (None, Some(last)) => ExprError::at_token("Unexpected end of expression", last, self.source),
             (None, None) => ExprError {
                 kind: ErrorKind::Parsing,
                 message: "Unexpected end of expression".to_owned(),
@@ -137,10 +121,7 @@ impl<'a> Parser<'a> {
     fn too_deep(&self) -> ExprError {
         let what = format!("Exceeded max expression depth {MAX_DEPTH}");
         let token = self.peek().or(self.tokens.last());
-        token.map_or_else(
-            || self.unexpected(),
-            |token| ExprError::at_token(&what, token, self.source),
-        )
+        token.map_or_else(|| self.unexpected(), |token| ExprError::at_token(&what, token, self.source))
     }
 
     fn descend(&mut self) -> Result<(), ExprError> {
@@ -156,11 +137,7 @@ impl<'a> Parser<'a> {
         if height > MAX_DEPTH {
             return Err(self.too_deep());
         }
-        Ok(Tree {
-            node,
-            height,
-            indexable: false,
-        })
+        Ok(Tree { node, height, indexable: false })
     }
 
     fn expression(&mut self) -> Result<Tree, ExprError> {
@@ -178,15 +155,10 @@ impl<'a> Parser<'a> {
     }
 
     fn and(&mut self) -> Result<Tree, ExprError> {
-        self.chain(
-            &TokenKind::And,
-            Self::equality,
-            Node::And,
-            |node| match node {
-                Node::And(operands) => Ok(operands),
-                other => Err(other),
-            },
-        )
+        self.chain(&TokenKind::And, Self::equality, Node::And, |node| match node {
+            Node::And(operands) => Ok(operands),
+            other => Err(other),
+        })
     }
 
     /// `a && b && c` is one node with three operands, also when some of them
@@ -286,9 +258,7 @@ impl<'a> Parser<'a> {
             } else if self.take(&TokenKind::Dot) {
                 if self.take(&TokenKind::Star) {
                     (Key::Star, 1)
-                } else if let Some(token) =
-                    self.peek().filter(|token| token.kind == TokenKind::Name)
-                {
+                } else if let Some(token) = self.peek().filter(|token| token.kind == TokenKind::Name) {
                     self.next += 1;
                     (Key::Name(token.raw(self.source.text).into()), 1)
                 } else {
@@ -341,23 +311,13 @@ impl<'a> Parser<'a> {
         let tree = if self.take(&TokenKind::OpenParen) {
             self.call(name, token)?
         } else {
-            if self
-                .allowed
-                .is_some_and(|allowed| !allowed.has_context(text))
-            {
-                return Err(ExprError::at_token(
-                    "Unrecognized named-value",
-                    token,
-                    self.source,
-                ));
+            if self.allowed.is_some_and(|allowed| !allowed.has_context(text)) {
+                return Err(ExprError::at_token("Unrecognized named-value", token, self.source));
             }
             self.contexts.push(name.clone());
             Tree::leaf(Node::Context(name))
         };
-        Ok(Tree {
-            indexable: true,
-            ..tree
-        })
+        Ok(Tree { indexable: true, ..tree })
     }
 
     /// The arguments of a call; the opening parenthesis is behind us.
@@ -365,11 +325,7 @@ impl<'a> Parser<'a> {
         let builtin = Builtin::from_name(&name.lower);
         let host_arity = self.allowed.and_then(|allowed| allowed.arity(&name.lower));
         if builtin.is_none() && self.allowed.is_some() && host_arity.is_none() {
-            return Err(ExprError::at_token(
-                "Unrecognized function",
-                token,
-                self.source,
-            ));
+            return Err(ExprError::at_token("Unrecognized function", token, self.source));
         }
         let position = self.calls.len();
         self.calls.push((name.clone(), 0));
@@ -388,26 +344,15 @@ impl<'a> Parser<'a> {
         }
         self.calls[position].1 = args.len();
         let arity = builtin.map(Builtin::arity).or(host_arity);
-        if let Some(what) =
-            arity.and_then(|arity| functions::arity_problem(builtin, args.len(), arity))
-        {
+        if let Some(what) = arity.and_then(|arity| functions::arity_problem(builtin, args.len(), arity)) {
             return Err(ExprError::at_token(what, token, self.source));
         }
-        if let (Some(Builtin::Format), Some(Node::Literal(Value::String(format)))) =
-            (builtin, args.first())
-        {
+        if let (Some(Builtin::Format), Some(Node::Literal(Value::String(format)))) = (builtin, args.first()) {
             // A format that is spelled out can be judged without any value.
             if let Err(what) = functions::check_format(format, args.len() - 1) {
                 return Err(ExprError::at_token(&what, token, self.source));
             }
         }
-        self.grown(
-            Node::Call {
-                builtin,
-                name,
-                args,
-            },
-            height,
-        )
+        self.grown(Node::Call { builtin, name, args }, height)
     }
 }

@@ -81,8 +81,7 @@ impl MapScope {
 
     /// Adds or replaces a context.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) {
-        self.contexts
-            .insert(name.to_ascii_lowercase(), value.into());
+        self.contexts.insert(name.to_ascii_lowercase(), value.into());
     }
 
     /// The same scope with one context more.
@@ -111,8 +110,7 @@ impl MapScope {
         name: &str,
         function: impl Fn(&[Value]) -> Result<Value, String> + Send + Sync + 'static,
     ) -> Self {
-        self.functions
-            .insert(name.to_ascii_lowercase(), Arc::new(function));
+        self.functions.insert(name.to_ascii_lowercase(), Arc::new(function));
         self
     }
 
@@ -120,11 +118,7 @@ impl MapScope {
     /// while parsing, in the order in which GitHub finds them.
     pub fn evaluate(&self, src: &str) -> Result<Value, ExprError> {
         let contexts: Vec<&str> = self.contexts.keys().map(String::as_str).collect();
-        let mut functions: Vec<_> = self
-            .functions
-            .keys()
-            .map(|name| (name.as_str(), 0, 255))
-            .collect();
+        let mut functions: Vec<_> = self.functions.keys().map(|name| (name.as_str(), 0, 255)).collect();
         if self.status.is_some() {
             functions.extend_from_slice(STATUS_FUNCTIONS);
         }

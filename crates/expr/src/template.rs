@@ -60,11 +60,7 @@ impl Template {
             (1, false) => Body::Single,
             _ => Body::Composed(compose(src, &segments, &parts)?),
         };
-        Ok(Self {
-            body,
-            parts,
-            has_text,
-        })
+        Ok(Self { body, parts, has_text })
     }
 
     /// Whether there is no expression in the string.
@@ -108,8 +104,7 @@ impl Template {
         allowed_contexts: &[&str],
         allowed_functions: &[crate::FunctionSignature<'_>],
     ) -> Result<(), ExprError> {
-        self.expressions()
-            .try_for_each(|(_, expr)| expr.check(allowed_contexts, allowed_functions))
+        self.expressions().try_for_each(|(_, expr)| expr.check(allowed_contexts, allowed_functions))
     }
 
     /// The value: of the string itself, of its only expression, or text.
@@ -182,19 +177,11 @@ fn find_close(text: &str) -> Option<usize> {
 }
 
 fn parse_error(message: &str, position: usize) -> ExprError {
-    ExprError {
-        kind: ErrorKind::Parsing,
-        message: message.to_owned(),
-        position,
-    }
+    ExprError { kind: ErrorKind::Parsing, message: message.to_owned(), position }
 }
 
 /// Builds `format('text{0}text{1}', first, second)`.
-fn compose(
-    src: &str,
-    segments: &[Segment<'_>],
-    parts: &[(usize, Expr)],
-) -> Result<Expr, ExprError> {
+fn compose(src: &str, segments: &[Segment<'_>], parts: &[(usize, Expr)]) -> Result<Expr, ExprError> {
     let mut format = String::with_capacity(src.len());
     let mut next = 0;
     // "format('" and "')" and ", " before every expression.
@@ -231,10 +218,7 @@ fn compose(
         at: parts.first().map_or(0, |(offset, _)| *offset),
     };
     if parts.len() > MAX_PARTS {
-        let source = Source {
-            text: src,
-            offset: 0,
-        };
+        let source = Source { text: src, offset: 0 };
         return Err(ExprError::located(
             ErrorKind::Parsing,
             "Too many parameters supplied",
@@ -257,10 +241,6 @@ fn compose(
         composed.calls.extend(part.calls.iter().cloned());
     }
     composed.contexts = unique(composed.contexts);
-    composed.root = Node::Call {
-        builtin: Some(Builtin::Format),
-        name,
-        args,
-    };
+    composed.root = Node::Call { builtin: Some(Builtin::Format), name, args };
     Ok(composed)
 }

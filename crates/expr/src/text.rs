@@ -42,9 +42,7 @@ pub(crate) fn eq_ignore_case(a: &str, b: &str) -> bool {
 }
 
 pub(crate) fn cmp_ignore_case(a: &str, b: &str) -> Ordering {
-    a.chars()
-        .map(|c| utf16_rank(upper(c)))
-        .cmp(b.chars().map(|c| utf16_rank(upper(c))))
+    a.chars().map(|c| utf16_rank(upper(c))).cmp(b.chars().map(|c| utf16_rank(upper(c))))
 }
 
 /// Characters outside the basic plane are surrogate pairs in UTF-16 and sort
@@ -60,27 +58,19 @@ fn utf16_rank(c: char) -> u32 {
 
 pub(crate) fn starts_with_ignore_case(text: &str, prefix: &str) -> bool {
     let mut rest = text.chars();
-    prefix
-        .chars()
-        .all(|p| rest.next().is_some_and(|c| upper(c) == upper(p)))
+    prefix.chars().all(|p| rest.next().is_some_and(|c| upper(c) == upper(p)))
 }
 
 pub(crate) fn ends_with_ignore_case(text: &str, suffix: &str) -> bool {
     let mut rest = text.chars().rev();
-    suffix
-        .chars()
-        .rev()
-        .all(|s| rest.next().is_some_and(|c| upper(c) == upper(s)))
+    suffix.chars().rev().all(|s| rest.next().is_some_and(|c| upper(c) == upper(s)))
 }
 
 pub(crate) fn contains_ignore_case(text: &str, needle: &str) -> bool {
     // The quadratic search wins on short texts; long ones go to the linear
     // search of the standard library, so that hostile input stays cheap.
     const SMALL: usize = 1 << 14;
-    if text.is_ascii()
-        && needle.is_ascii()
-        && text.len().saturating_mul(needle.len().max(1)) <= SMALL
-    {
+    if text.is_ascii() && needle.is_ascii() && text.len().saturating_mul(needle.len().max(1)) <= SMALL {
         return needle.is_empty()
             || text
                 .as_bytes()

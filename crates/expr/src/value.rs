@@ -202,19 +202,13 @@ impl Value {
             Self::String(value) => (&**value).into(),
             Self::Array(items) => items.iter().map(Self::to_json).collect(),
             Self::Object(object) => serde_json::Value::Object(
-                object
-                    .iter()
-                    .map(|(key, value)| (key.to_owned(), value.to_json()))
-                    .collect(),
+                object.iter().map(|(key, value)| (key.to_owned(), value.to_json())).collect(),
             ),
         }
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "guarded: whole and within the range of i64"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "guarded: whole and within the range of i64")]
 fn number_to_json(value: f64) -> serde_json::Value {
     // 2^63 is exact as a double; everything below it fits.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;

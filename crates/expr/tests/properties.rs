@@ -5,15 +5,9 @@ use fleetfoot_expr::{Expr, MapScope, Object, Status, Template, Value, condition}
 use proptest::prelude::*;
 
 fn scope() -> MapScope {
-    let inner: Object = [
-        ("b", Value::from("text")),
-        ("c", Value::from(vec![1.0.into(), Value::Null])),
-    ]
-    .into_iter()
-    .collect();
-    let outer: Object = [("a", Value::from(inner)), ("n", Value::from(-0.0))]
-        .into_iter()
-        .collect();
+    let inner: Object =
+        [("b", Value::from("text")), ("c", Value::from(vec![1.0.into(), Value::Null]))].into_iter().collect();
+    let outer: Object = [("a", Value::from(inner)), ("n", Value::from(-0.0))].into_iter().collect();
     MapScope::new()
         .with("x", outer.clone())
         .with("y", vec![Value::from(outer), true.into(), "s".into()])
@@ -97,17 +91,14 @@ fn expression() -> impl Strategy<Value = String> {
             "[a-z_][a-z0-9_-]{0,3}".prop_map(|n| format!(".{n}"))
         ];
         prop_oneof![
-            (inner.clone(), operator.clone(), inner.clone())
-                .prop_map(|(a, op, b)| format!("{a} {op} {b}")),
-            (inner.clone(), operator, inner.clone())
-                .prop_map(|(a, op, b)| format!("({a}) {op} ({b})")),
+            (inner.clone(), operator.clone(), inner.clone()).prop_map(|(a, op, b)| format!("{a} {op} {b}")),
+            (inner.clone(), operator, inner.clone()).prop_map(|(a, op, b)| format!("({a}) {op} ({b})")),
             inner.clone().prop_map(|a| format!("!({a})")),
             (inner.clone(), key).prop_map(|(a, key)| format!("({a}){key}")),
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a})[{b}]")),
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("join({a}, {b})")),
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("contains({a}, {b})")),
-            (inner.clone(), inner.clone())
-                .prop_map(|(a, b)| format!("format('{{1}}-{{0}}', {a}, {b})")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("format('{{1}}-{{0}}', {a}, {b})")),
             (inner.clone(), inner.clone(), inner.clone())
                 .prop_map(|(a, b, c)| format!("case({a}, {b}, {c})")),
             inner.clone().prop_map(|a| format!("fromJSON(toJSON({a}))")),

@@ -30,9 +30,7 @@ fn scope() -> MapScope {
 }
 
 fn eval(expr: &str) -> Value {
-    scope()
-        .evaluate(expr)
-        .unwrap_or_else(|e| panic!("{expr}: {e}"))
+    scope().evaluate(expr).unwrap_or_else(|e| panic!("{expr}: {e}"))
 }
 
 #[track_caller]
@@ -86,10 +84,7 @@ fn literals() {
 
 #[test]
 fn white_space_is_any_unicode_space() {
-    check(&[
-        ("\u{2003}1\u{a0}==\n1\r", json!(true)),
-        ("github . ref", json!("refs/heads/main")),
-    ]);
+    check(&[("\u{2003}1\u{a0}==\n1\r", json!(true)), ("github . ref", json!("refs/heads/main"))]);
 }
 
 #[test]
@@ -350,27 +345,15 @@ fn format_and_join() {
         ("format('none', 1, 2)", json!("none")),
         ("format(null, 1)", json!("")),
         ("format(12)", json!("12")),
-        (
-            "format('{0}{1}{2}{3}', null, true, -0, list)",
-            json!("true0Array"),
-        ),
+        ("format('{0}{1}{2}{3}', null, true, -0, list)", json!("true0Array")),
         ("format('{0} {1}', github, 1.50)", json!("Object 1.5")),
         ("format('{00}', 'x')", json!("x")),
         ("format('x', fromJSON('broken'))", json!("x")),
         ("format('{0}', 1e21)", json!("1E+21")),
         ("format('{0}', 0.00001)", json!("1E-05")),
-        (
-            "format('{0}', 123456789012345680)",
-            json!("1.23456789012346E+17"),
-        ),
-        (
-            "format('{0}', 0.1234567890123456789)",
-            json!("0.123456789012346"),
-        ),
-        (
-            "format('{0}|{1}|{2}', NaN, Infinity, -Infinity)",
-            json!("NaN|Infinity|-Infinity"),
-        ),
+        ("format('{0}', 123456789012345680)", json!("1.23456789012346E+17")),
+        ("format('{0}', 0.1234567890123456789)", json!("0.123456789012346")),
+        ("format('{0}|{1}|{2}', NaN, Infinity, -Infinity)", json!("NaN|Infinity|-Infinity")),
         ("join(list)", json!("a,B,3,true,")),
         ("join(list, '')", json!("aB3true")),
         ("join(list, 0)", json!("a0B030true0")),
@@ -401,18 +384,12 @@ fn json_functions() {
             "toJSON(fromJSON('{\"b\":[1,{\"c\":null}],\"a\":true}'))",
             json!("{\n  \"b\": [\n    1,\n    {\n      \"c\": null\n    }\n  ],\n  \"a\": true\n}"),
         ),
-        (
-            "tojson(needs.*.result)",
-            json!("[\n  \"success\",\n  \"failure\"\n]"),
-        ),
+        ("tojson(needs.*.result)", json!("[\n  \"success\",\n  \"failure\"\n]")),
         ("fromJSON('null')", json!(null)),
         ("fromJSON(' true ')", json!(true)),
         ("fromJSON(5)", json!(5)),
         ("fromJSON(true)", json!(true)),
-        (
-            "fromJSON('12345678901234567890')",
-            json!(12_345_678_901_234_567_000.0_f64),
-        ),
+        ("fromJSON('12345678901234567890')", json!(12_345_678_901_234_567_000.0_f64)),
         ("fromJSON('{\"A\":1,\"a\":2}').a", json!(2)),
         ("fromJSON('{\"A\":1,\"a\":2}')", json!({"A": 2})),
         ("fromJSON('\"\\u0041\"')", json!("A")),
@@ -425,10 +402,7 @@ fn case_takes_the_first_true_predicate() {
     check(&[
         ("case(true, 1, 2)", json!(1)),
         ("case(false, 1, 2)", json!(2)),
-        (
-            "case(1 == 2, 'a', matrix.os == 'UBUNTU', 'b', 'c')",
-            json!("b"),
-        ),
+        ("case(1 == 2, 'a', matrix.os == 'UBUNTU', 'b', 'c')", json!("b")),
         ("CASE(false, fromJSON('broken'), null)", json!(null)),
         ("case(true, 'x', fromJSON('broken'), 'y', 'z')", json!("x")),
         ("case(true, list, 0)[0]", json!("a")),
@@ -439,9 +413,6 @@ fn case_takes_the_first_true_predicate() {
 fn arrays_and_objects_compare_by_identity() {
     let value = eval("list");
     assert!(value.loosely_equals(&value.clone()));
-    assert!(
-        !value.loosely_equals(&eval("list")),
-        "two scopes, two lists"
-    );
+    assert!(!value.loosely_equals(&eval("list")), "two scopes, two lists");
     assert_eq!(value, eval("list"), "but the same structure");
 }

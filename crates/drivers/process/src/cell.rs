@@ -105,7 +105,10 @@ impl ProcessCell {
             .make_command(number)
             .map_err(|e| DriverError::io("cannot make a control group for the command", e))?;
         let (stdout, stdout_write) = pipe()?;
-        let (stderr, stderr_write) = pipe()?;
+        let (stderr, stderr_write) = match command.merge_output {
+            true => (None, None),
+            false => pipe().map(|(read, write)| (Some(read), Some(write)))?,
+        };
         let stdin = if command.stdin.is_empty() {
             self.options.null.as_fd().try_clone_to_owned()
         } else {
@@ -126,7 +129,7 @@ impl ProcessCell {
             directory: c_path(&command.working_directory)?,
             stdin: stdin.as_raw_fd(),
             stdout: stdout_write.as_raw_fd(),
-            stderr: stderr_write.as_raw_fd(),
+            stderr: stderr_write.as_ref().unwrap_or(&stdout_write).as_raw_fd(),
             cgroup: birth,
             tasks: group
                 .tasks()
@@ -146,7 +149,10 @@ impl ProcessCell {
             pid: spawned.pid.cast_unsigned(),
             start_ticks,
             stdout: Box::new(receiver(stdout)?),
-            stderr: Box::new(receiver(stderr)?),
+            stderr: match stderr {
+                Some(stderr) => Box::new(receiver(stderr)?),
+                None => Box::new(tokio::io::empty()),
+            },
             handle: Box::new(handle),
         })
     }

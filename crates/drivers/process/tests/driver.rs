@@ -46,6 +46,7 @@ impl World {
             env: HashMap::from([("PATH".into(), "/usr/bin:/bin".into())]),
             working_directory: self.dir.path().into(),
             stdin: Vec::new(),
+            merge_output: false,
         }
     }
 
