@@ -42,8 +42,9 @@ lint: ## Format and lints only
 bench: tools ## Measure the numbers of the README; ROW=dispatch measures one of them
 	@cargo bench --locked -p fleetfoot --bench fleet -- $(ROW)
 
-fuzz: tools ## Feed the parsers at random for longer than the tests do; SECONDS=60 for each
-	@FLEETFOOT_FUZZ_SECONDS=$(or $(SECONDS),60) cargo test --release --locked -p fleetfoot-workflow -p fleetfoot-expr -p fleetfoot-engine fuzz
+fuzz: tools ## Feed the parsers at random for longer than the tests do (CASES=100000)
+	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --release --locked -p fleetfoot-workflow --test fuzz
+	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --release --locked -p fleetfoot-expr --test properties
 
 docs: tools ## Write docs/cli.md and the OpenAPI document anew
 	@UPDATE_DOCS=1 cargo test --locked --quiet -p fleetfoot --bin fleetfoot reference

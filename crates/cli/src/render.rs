@@ -12,20 +12,18 @@ pub(crate) fn runs(runs: &[RunView], style: Style, now: Timestamp) -> String {
     let rows: Vec<Vec<String>> = runs
         .iter()
         .map(|run| {
-            let branch = run.repository.as_ref().and_then(|r| r.git_ref.as_deref()).map_or("", short_ref);
             vec![
                 style.mark(run.status, run.conclusion),
                 run.id.to_string(),
                 style.word(run.status, run.conclusion),
                 printable(&run.title),
                 printable(&run.event),
-                printable(branch),
                 style::elapsed(run.started_at, run.finished_at, now),
                 style::ago(run.created_at, now),
             ]
         })
         .collect();
-    style::table(&["", "RUN", "STATUS", "TITLE", "EVENT", "BRANCH", "TIME", "CREATED"], &rows)
+    style::table(&["", "RUN", "STATUS", "TITLE", "EVENT", "TIME", "CREATED"], &rows)
 }
 
 /// A run with its jobs and steps.
@@ -213,8 +211,8 @@ mod tests {
         · job 2 lint queued on here (-)
         ");
         insta::assert_snapshot!(runs(&[view.clone()], Style::PLAIN, now()), @r"
-           RUN  STATUS   TITLE  EVENT  BRANCH  TIME  CREATED
-        ✗  7    failure  CI     push           4.0s  2m ago
+           RUN  STATUS   TITLE  EVENT  TIME  CREATED
+        ✗  7    failure  CI     push   4.0s  2m ago
         ");
         insta::assert_snapshot!(result_table(&view, Style::PLAIN, now()), @r"
            JOB   RESULT   TIME

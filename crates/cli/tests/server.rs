@@ -185,7 +185,8 @@ fn the_checkout_around_the_file_goes_along() {
     let done = cli.run(&["submit", ".github/workflows/ci.yml", "--event", "push", "--watch"]);
     assert_eq!(done.code, 0, "{done:?}");
     assert!(done.stdout.contains("committed\n") && !done.stdout.contains("not committed"), "{done:?}");
-    let run = cli.run(&["list", "--output", "json"]).json()["items"][0].clone();
+    let id = cli.run(&["list", "--output", "json"]).json()["items"][0]["id"].to_string();
+    let run = cli.run(&["show", &id, "--output", "json"]).json();
     assert_eq!((&run["repository"]["sha"], &run["event"]), (&json!(sha), &json!("push")));
     assert_eq!(run["path"], ".github/workflows/ci.yml");
 }
