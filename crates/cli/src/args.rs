@@ -39,6 +39,7 @@ pub(crate) struct Cli {
 }
 
 #[derive(Subcommand, Debug)]
+#[expect(clippy::large_enum_variant, reason = "parsed once, and flattened commands cannot be boxed")]
 pub(crate) enum Command {
     Up(server::UpArgs),
     Server(server::ServeArgs),

@@ -210,7 +210,7 @@ mod tests {
 
         · job 2 lint queued on here (-)
         ");
-        insta::assert_snapshot!(runs(&[view.clone()], Style::PLAIN, now()), @r"
+        insta::assert_snapshot!(runs(std::slice::from_ref(&view), Style::PLAIN, now()), @r"
            RUN  STATUS   TITLE  EVENT  TIME  CREATED
         ✗  7    failure  CI     push   4.0s  2m ago
         ");

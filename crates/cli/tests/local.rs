@@ -1,4 +1,5 @@
 //! Runs without a server, and the tools for authors, with the real binary.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use fleetfoot_testkit::{Finished, Fleetfoot, GitRepository, wait_until};
 use rustix::process::{Pid, Signal, kill_process};

@@ -1,5 +1,6 @@
 //! The interfaces that outside checks rely on, with real processes: server,
 //! runner, submit, show, logs, tokens.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use fleetfoot_testkit::{Fleetfoot, GitRepository, TestRunner, TestServer, wait_until};
 use serde_json::{Value, json};
@@ -164,7 +165,7 @@ fn tokens_have_limits() {
 
     assert_eq!(cli.run(&["token", "revoke", &reader["id"].to_string()]).code, 0);
     assert_eq!(reader_cli.run(&["list"]).code, 3);
-    let wrong = cli.clone().env("FLEETFOOT_TOKEN", "ffa_wrong").run(&["list"]);
+    let wrong = cli.env("FLEETFOOT_TOKEN", "ffa_wrong").run(&["list"]);
     assert_eq!(wrong.code, 3);
     assert!(wrong.stderr.contains("FLEETFOOT_TOKEN"), "{wrong:?}");
 }

@@ -245,10 +245,10 @@ fn append_problem(e: AppendError) -> Problem {
             ..Problem::new(Code::OffsetGap, format!("the log ends at {expected}"))
                 .with_hint("go on from there")
         },
-        AppendError::Closed { .. } => Problem::new(Code::Conflict, e.to_string()),
+        AppendError::Closed => Problem::new(Code::Conflict, e.to_string()),
         AppendError::BadFrame { .. } => Problem::new(Code::BadRequest, e.to_string()),
         AppendError::TooLong { .. } => Problem::new(Code::TooLarge, e.to_string()),
-        AppendError::Full { .. } => Problem::new(Code::DiskFull, "the disk of the server is full"),
+        AppendError::Full => Problem::new(Code::DiskFull, "the disk of the server is full"),
         _ => Problem::new(Code::Internal, e.to_string()),
     }
 }

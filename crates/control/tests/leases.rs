@@ -1,4 +1,5 @@
 //! Promises 1, 2, 3 and 7 at the control plane: fencing, lost answers, loss, restart.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod support;
 

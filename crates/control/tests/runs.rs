@@ -1,4 +1,5 @@
 //! Runs from submit to conclusion: graphs, matrices, cancellation, groups, re-runs.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod support;
 
