@@ -47,7 +47,10 @@ pub(crate) fn read(path: &Path) -> Result<DocumentFile> {
         }
         take(&mut std::fs::File::open(path).map_err(unreadable)?)?;
         let absolute = path.canonicalize().unwrap_or_else(|_| here.join(path));
-        let checkout = absolute.parent().and_then(git::checkout).or_else(|| git::checkout(&here));
+        let parent = absolute.parent().unwrap_or(&here);
+        // Each question costs the start of a git process.
+        let checkout =
+            git::checkout(parent).or_else(|| if parent == here { None } else { git::checkout(&here) });
         let inside = checkout.as_ref().and_then(|c| absolute.strip_prefix(&c.root).ok());
         (inside.unwrap_or(path).display().to_string(), checkout)
     };

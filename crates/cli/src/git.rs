@@ -16,14 +16,16 @@ pub(crate) struct Checkout {
 
 /// The checkout around `dir`, if there is one and git is installed.
 pub(crate) fn checkout(dir: &Path) -> Option<Checkout> {
-    // One process for the two questions that need no commit: starting git costs a millisecond or two.
-    let first = git(dir, &["rev-parse", "--show-toplevel"])?;
-    let root = PathBuf::from(first);
-    let sha = git(&root, &["rev-parse", "--verify", "--quiet", "HEAD"]);
-    let git_ref = git(&root, &["symbolic-ref", "--quiet", "HEAD"]).or_else(|| {
-        git(&root, &["describe", "--exact-match", "--tags", "HEAD"]).map(|t| format!("refs/tags/{t}"))
+    let root = PathBuf::from(git(dir, &["rev-parse", "--show-toplevel"])?);
+    // At the same time: each answer costs the start of a process.
+    let (sha, git_ref, origin) = std::thread::scope(|scope| {
+        let sha = scope.spawn(|| git(&root, &["rev-parse", "--verify", "--quiet", "HEAD"]));
+        let origin = scope.spawn(|| git(&root, &["config", "--get", "remote.origin.url"]));
+        let git_ref = git(&root, &["symbolic-ref", "--quiet", "HEAD"]).or_else(|| {
+            git(&root, &["describe", "--exact-match", "--tags", "HEAD"]).map(|t| format!("refs/tags/{t}"))
+        });
+        (sha.join().ok().flatten(), git_ref, origin.join().ok().flatten())
     });
-    let origin = git(&root, &["config", "--get", "remote.origin.url"]);
     let name = origin.as_deref().and_then(owner_and_name);
     let url =
         origin.map_or_else(|| root.display().to_string(), |url| absolute(&root, &without_credentials(&url)));

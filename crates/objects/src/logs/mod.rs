@@ -160,7 +160,9 @@ impl LogStore {
         for shard in 0..SHARDS {
             std::fs::create_dir_all(dir.join(format!("{shard:02}"))).map_err(io)?;
         }
-        sync_dir(dir).map_err(io)?;
+        if options.durable {
+            sync_dir(dir).map_err(io)?;
+        }
         let inner = Inner {
             dir: dir.to_owned(),
             appends: Semaphore::new(options.parallel_appends.max(1)),
