@@ -52,6 +52,8 @@ start)
         tries=$((tries + 1))
         sleep 0.1
     done
+    # It holds the token, which has its own file.
+    rm -f "$data/up.json"
     echo "Fleetfoot is listening on $(cat "$data/address")"
     echo "  state        $data (log: up.log; stop with \`make down\`)"
     if [ "$first" = yes ]; then
