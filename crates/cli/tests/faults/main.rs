@@ -3,6 +3,9 @@
 //! server, directories and deadline, and ends only processes that it started.
 
 mod cancel;
+mod disk;
+mod output;
+mod processes;
 
 
 
