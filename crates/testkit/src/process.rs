@@ -323,10 +323,12 @@ impl TestRunner {
     /// If it does not come up.
     #[must_use]
     pub fn start(server: &TestServer, name: &str, slots: u32, labels: &[&str]) -> Self {
-        Self::start_at(server, server.url(), None, name, slots, labels)
+        let labels: Vec<&str> = labels.iter().flat_map(|l| ["--label", l]).collect();
+        Self::start_at(server, server.url(), None, name, slots, &labels)
     }
 
-    /// The same, reaching the server under another address (a proxy), or with a work directory of the caller's.
+    /// The same with further arguments, reaching the server under another address (a proxy), or with a work
+    /// directory of the caller's.
     ///
     /// # Panics
     /// If it does not come up.
@@ -337,7 +339,7 @@ impl TestRunner {
         work_dir: Option<&Path>,
         name: &str,
         slots: u32,
-        labels: &[&str],
+        further: &[&str],
     ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let work_dir = work_dir.map_or_else(|| dir.path().join("work"), Path::to_owned);
@@ -346,7 +348,7 @@ impl TestRunner {
         let mut args = vec!["runner", "up", "--server", url, "--token", &token, "--name", name];
         let (slots, work) = (slots.to_string(), work_dir.display().to_string());
         args.extend(["--slots", &slots, "--work-dir", &work]);
-        args.extend(labels.iter().flat_map(|l| ["--label", l]));
+        args.extend(further);
         let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         let running = Self::launch(&fleetfoot, &args);
         Self { running, command: (fleetfoot, args), work_dir, _dir: dir }

@@ -3,7 +3,7 @@
 
 use crate::support::*;
 use fleetfoot_model::Code;
-use fleetfoot_model::state::{Conclusion, Reason};
+use fleetfoot_model::state::{Conclusion, Reason, RunnerState};
 use fleetfoot_testkit::{TestRunner, TestServer};
 use std::time::Duration;
 
@@ -61,12 +61,22 @@ fn raw_submit(server: &TestServer) -> u16 {
 fn a_step_fills_the_disk_of_the_runner() {
     let Some(disk) = SmallDisk::mount(16) else { return };
     let server = TestServer::server(BINARY, &[]);
-    let mut runner =
-        TestRunner::start_at(&server, server.url(), Some(&disk.path().join("work")), "small", 1, &["linux"]);
     let api = Api::of(&server);
+    let work = disk.path().join("work");
+    // By default a runner wants more room than this for any job, and says so instead of failing it.
+    let fills = api.submit(&one_step("head -c 64M /dev/zero > fill"));
+    let mut careful =
+        TestRunner::start_at(&server, server.url(), Some(&work), "small", 1, &["--label", "linux"]);
+    wait_for("the runner to say that it cannot work", LONG, || {
+        (api.state("small") == RunnerState::Error).then_some(())
+    });
+    let why = server.cli().run(&["why", &fills.jobs[0].id.to_string()]);
+    assert!(why.stdout.contains("report an error"), "{why:?}");
+    assert_eq!(careful.stop().code(), Some(0));
+    let further = ["--label", "linux", "--keep-free", "1M"];
+    let mut runner = TestRunner::start_at(&server, server.url(), Some(&work), "small", 1, &further);
 
     // The program that fills it says so itself.
-    let fills = api.submit(&one_step("head -c 64M /dev/zero > fill"));
     let ended = api.ended_job(&fills, LONG);
     assert_eq!(ended.conclusion, Some(Conclusion::Failure));
     assert!(api.log_text(ended.id).contains("No space left on device"), "{}", api.log_text(ended.id));

@@ -7,8 +7,6 @@ mod disk;
 mod output;
 mod processes;
 
-
-
 mod proxy;
 mod runner;
 mod server;

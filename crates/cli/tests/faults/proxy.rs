@@ -77,7 +77,7 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, cuts: &AtomicU32)
 fn a_lost_answer_to_the_final_report_changes_nothing() {
     let server = TestServer::server(BINARY, &[]);
     let proxy = Proxy::start(server.url(), 3);
-    let mut runner = TestRunner::start_at(&server, &proxy.url, None, "unlucky", 1, &["linux"]);
+    let mut runner = TestRunner::start_at(&server, &proxy.url, None, "unlucky", 1, &["--label", "linux"]);
     let api = Api::of(&server);
     let dir = tempfile::tempdir().unwrap();
     let executed = dir.path().join("executed");
