@@ -151,3 +151,55 @@ fn up_ends_in_order_with_a_job_running() {
     server.restart();
     assert_eq!(api.ended_job(&running, LONG).conclusion, Some(Conclusion::Cancelled));
 }
+
+/// The result and the end of the log exist only on the runner's disk when it dies.
+#[test]
+fn killed_after_the_end_of_a_job_while_the_server_is_away() {
+    let mut server = TestServer::server(BINARY, &[]);
+    let mut runner = TestRunner::start(&server, "remembers", 1, &["linux"]);
+    let api = Api::of(&server);
+    let dir = tempfile::tempdir().unwrap();
+    let executed = dir.path().join("executed");
+    let script = format!("echo once >> {}\n{}", executed.display(), numbered(60, 0.02));
+    let created = api.submit(&one_step(&script));
+    api.printed(created.jobs[0].id, "line 1\n");
+    server.kill();
+    // What a runner that is killed now knows is in its journal and its spool.
+    wait_for("the result to be in the journal and the log in the spool", LONG, || {
+        let mut found = (false, false);
+        for entry in walk(runner.work_dir()) {
+            let bytes = std::fs::read(&entry).unwrap_or_default();
+            let has = |text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
+            found.0 |= entry.extension().is_some_and(|e| e == "journal") && has("\"finished\"");
+            found.1 |= entry.extension().is_some_and(|e| e == "spool") && has("line 60\n");
+        }
+        (found == (true, true)).then_some(())
+    });
+    runner.kill();
+    server.restart();
+    runner.restart();
+    let ended = api.ended_job(&created, LONG);
+    succeeded(&ended);
+    assert_eq!(ended.attempts.unwrap().len(), 1);
+    assert_eq!(api.log_text(ended.id), numbered_text(60));
+    assert_eq!(std::fs::read_to_string(&executed).unwrap(), "once\n");
+    wait_for("the runner to forget", LONG, || {
+        let left = walk(runner.work_dir());
+        let kept = |e: &std::path::PathBuf| e.extension().is_some_and(|e| e == "journal" || e == "spool");
+        (!left.iter().any(kept)).then_some(())
+    });
+}
+
+/// Every file below a directory.
+fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let (mut files, mut open) = (Vec::new(), vec![dir.to_owned()]);
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => open.push(entry.path()),
+                _ => files.push(entry.path()),
+            }
+        }
+    }
+    files
+}

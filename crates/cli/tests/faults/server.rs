@@ -2,8 +2,9 @@
 
 use crate::support::*;
 use fleetfoot_model::RunId;
-use fleetfoot_model::state::Status;
+use fleetfoot_model::state::{Conclusion, Status};
 use fleetfoot_testkit::{Fleetfoot, TestRunner, TestServer};
+use rustix::process::Signal;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -135,4 +136,49 @@ fn a_backup_under_load_is_whole() {
     }
     let first = cli.run(&["show", &quick[0].run.to_string(), "--output", "json"]).json();
     assert_eq!(first["conclusion"], "success", "{first}");
+}
+
+/// Promise 1 under the worst timing that can be had: ends, leases and submits are cut at any point.
+#[test]
+fn killed_again_and_again_under_short_jobs() {
+    const JOBS: usize = 120;
+    let mut server = TestServer::server(BINARY, &[]);
+    let _runner = TestRunner::start(&server, "short", 4, &["linux"]);
+    let api = Api::of(&server);
+    let dir = tempfile::tempdir().unwrap();
+    let executed = dir.path().join("executed");
+    let legs: Vec<String> = (1..=JOBS).map(|n| n.to_string()).collect();
+    let script = format!("echo ${{{{ matrix.n }}}} >> {}; echo out", executed.display());
+    let created =
+        api.submit(&job(&format!("strategy:\n  matrix:\n    n: [{}]", legs.join(", ")), &[&script]));
+    for kill in 1..=4 {
+        wait_for("jobs to go on", LONG, || (sorted_lines(&executed).len() >= kill * JOBS / 6).then_some(()));
+        server.kill_and_restart();
+    }
+    let run = api.ended(created.run, LONG);
+    assert_eq!(run.conclusion, Some(Conclusion::Success), "{:?}", run.jobs);
+    for job in run.jobs.unwrap() {
+        assert_eq!(api.log_text(job.id), "out\n", "job {}", job.id);
+    }
+    let mut expected = legs;
+    expected.sort();
+    assert_eq!(sorted_lines(&executed), expected, "every job was executed exactly once");
+    assert_eq!(api.completed("short"), [("success".to_owned(), JOBS as u64)]);
+}
+
+/// A machine that sleeps, or a virtual one that is paused: nobody was silent but the server itself.
+#[test]
+fn stopped_beyond_the_lease_it_blames_nobody() {
+    let server = TestServer::server(BINARY, &["--lease", "2"]);
+    let _runner = TestRunner::start(&server, "faithful", 1, &["linux"]);
+    let api = Api::of(&server);
+    let created = api.submit(&one_step(&numbered(300, 0.02)));
+    api.printed(created.jobs[0].id, "line 1\n");
+    server.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_secs(5));
+    server.signal(Signal::CONT);
+    let ended = api.ended_job(&created, LONG);
+    succeeded(&ended);
+    assert_eq!(ended.attempts.unwrap().len(), 1);
+    assert_eq!(api.log_text(ended.id), numbered_text(300));
 }
