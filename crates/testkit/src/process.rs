@@ -181,9 +181,19 @@ impl TestServer {
         Self::fresh(binary, "server", args)
     }
 
+    /// `fleetfoot server` on a free port with its state in `data`.
+    #[must_use]
+    pub fn server_at(binary: &str, data: &Path, args: &[&str]) -> Self {
+        Self::fresh_at(binary, "server", Some(data), args)
+    }
+
     fn fresh(binary: &str, command: &str, args: &[&str]) -> Self {
+        Self::fresh_at(binary, command, None, args)
+    }
+
+    fn fresh_at(binary: &str, command: &str, data: Option<&Path>, args: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let data = dir.path().join("data");
+        let data = data.map_or_else(|| dir.path().join("data"), Path::to_owned);
         let fleetfoot = Fleetfoot::new(binary, dir.path());
         let mut all = vec![command.to_owned(), "--data".to_owned(), data.display().to_string()];
         all.extend(["--output", "json"].map(str::to_owned));
@@ -275,8 +285,21 @@ impl TestServer {
     /// # Panics
     /// If it does not come back.
     pub fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart();
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
         self.running.signal(Signal::KILL);
         self.running.wait(Duration::from_secs(10));
+    }
+
+    /// A new process on the same state and port.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn restart(&mut self) {
         let listen = self.url().trim_start_matches("http://").to_owned();
         let again = Self::start(self.fleetfoot.clone(), self.args.clone(), &listen, self.data.clone());
         self.running = again.running;
@@ -300,14 +323,32 @@ impl TestRunner {
     /// If it does not come up.
     #[must_use]
     pub fn start(server: &TestServer, name: &str, slots: u32, labels: &[&str]) -> Self {
+        let labels: Vec<&str> = labels.iter().flat_map(|l| ["--label", l]).collect();
+        Self::start_at(server, server.url(), None, name, slots, &labels)
+    }
+
+    /// The same with further arguments, reaching the server under another address (a proxy), or with a work
+    /// directory of the caller's.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    #[must_use]
+    pub fn start_at(
+        server: &TestServer,
+        url: &str,
+        work_dir: Option<&Path>,
+        name: &str,
+        slots: u32,
+        further: &[&str],
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let work_dir = dir.path().join("work");
+        let work_dir = work_dir.map_or_else(|| dir.path().join("work"), Path::to_owned);
         let fleetfoot = Fleetfoot { dir: dir.path().to_owned(), ..server.fleetfoot.clone() };
         let token = server.registration_token();
-        let mut args = vec!["runner", "up", "--server", server.url(), "--token", &token, "--name", name];
+        let mut args = vec!["runner", "up", "--server", url, "--token", &token, "--name", name];
         let (slots, work) = (slots.to_string(), work_dir.display().to_string());
         args.extend(["--slots", &slots, "--work-dir", &work]);
-        args.extend(labels.iter().flat_map(|l| ["--label", l]));
+        args.extend(further);
         let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         let running = Self::launch(&fleetfoot, &args);
         Self { running, command: (fleetfoot, args), work_dir, _dir: dir }
@@ -342,6 +383,12 @@ impl TestRunner {
     pub fn stop(&mut self) -> ExitStatus {
         self.running.signal(Signal::TERM);
         self.running.wait(Duration::from_secs(40))
+    }
+
+    /// Its end, without a signal.
+    #[must_use]
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        self.running.wait(limit)
     }
 
     /// SIGKILL.

@@ -27,11 +27,16 @@ use fleetfoot_model::why::Why;
 use fleetfoot_model::{Code, Diagnostic, Problem};
 use fleetfoot_store::{IdempotencyRow, RunnerRow, StoreError, StoreErrorKind};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 /// How many commands one transaction takes at most.
 const BATCH: usize = 1024;
+/// While a lease can run out, the actor looks at the clock at least this often...
+const PULSE: Duration = Duration::from_secs(1);
+/// ...and this much later at most on a machine that is merely busy.
+const TOLERATED: Duration = Duration::from_millis(500);
 
 /// An answer that is owed.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Problem>>;
@@ -148,12 +153,23 @@ impl Actor {
     /// Runs until told to stop.
     pub(crate) async fn run(mut self) {
         let mut waiting = Vec::with_capacity(BATCH);
+        let mut listened = self.inner.clock.steady();
         loop {
             let deadline = self.state.scheduler.next_deadline().map(|at| self.inner.clock.instant_of(at));
+            let timed = deadline.is_some();
+            let deadline = deadline.map(|at| at.min(tokio::time::Instant::now() + PULSE));
             let deadline = if self.reloaded { Some(tokio::time::Instant::now()) } else { deadline };
             tokio::select! {
                 n = self.commands.recv_many(&mut waiting, BATCH) => if n == 0 { return },
                 () = sleep_until(deadline) => {}
+            }
+            // Longer than the pulse: this process was paused, or the store took its time. Whoever
+            // spoke meanwhile was not heard, and must not lose anything for it.
+            let gap =
+                self.inner.clock.steady().since(std::mem::replace(&mut listened, self.inner.clock.steady()));
+            if timed && gap > PULSE + TOLERATED {
+                warn!(milliseconds = gap.as_millis(), "nobody was listened to; leases run that much longer");
+                self.state.scheduler.deaf_for(gap);
             }
             let mut stop = None;
             let mut batch = Batch::default();

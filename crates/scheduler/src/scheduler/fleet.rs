@@ -14,6 +14,7 @@ use fleetfoot_model::{
 use std::collections::HashMap;
 use std::ops::Index;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One attempt with a runner.
 #[derive(Clone, Copy, Debug)]
@@ -312,6 +313,19 @@ impl Scheduler {
         runner.offline_at = runner.offline_at.min(grace);
         runner.leases.iter_mut().for_each(|l| l.expires = l.expires.min(grace));
         self.runner_changed(at);
+    }
+
+    /// For `gap` nobody could be heard (the machine was paused, the disk did not
+    /// answer): every silence is counted without it.
+    pub fn deaf_for(&mut self, gap: Duration) {
+        let known: Vec<u32> = self.fleet.by_id.values().copied().collect();
+        for at in known {
+            let runner = &mut self.fleet.all[at];
+            runner.last_heard = runner.last_heard + gap;
+            runner.offline_at = runner.offline_at + gap;
+            runner.leases.iter_mut().filter(|l| !l.expired).for_each(|l| l.expires = l.expires + gap);
+            self.arm_runner(at);
+        }
     }
 
     /// A runner is deleted: its leases expire at once, and it is not known here

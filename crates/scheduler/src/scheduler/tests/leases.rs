@@ -47,6 +47,15 @@ fn an_attempt_that_is_not_listed_runs_out_although_its_runner_lives() {
 }
 
 #[test]
+fn time_in_which_nobody_could_be_heard_does_not_count_as_silence() {
+    let mut s = busy();
+    // Paused from second 5 to 65; the lease has ten seconds left.
+    s.deaf_for(secs(60));
+    assert_eq!(s.tick(T0 + secs(74)), []);
+    assert_eq!(s.tick(T0 + secs(75)), [offline(1), expired(1, 1)]);
+}
+
+#[test]
 fn a_runner_that_let_a_lease_run_out_is_given_nothing_until_it_is_heard() {
     let mut s = busy();
     let now = T0 + secs(15);
