@@ -30,8 +30,8 @@ const KILLED: Duration = Duration::from_secs(12);
 pub(crate) struct RunnerOptions {
     /// Jobs at once.
     pub(crate) slots: Option<u32>,
-    /// Labels, instead of the default ones.
-    pub(crate) labels: Option<Vec<String>>,
+    /// Labels, beside the default ones.
+    pub(crate) labels: Vec<String>,
 }
 
 /// The running runner.
@@ -56,7 +56,7 @@ impl LocalRunner {
             server: Some(url.to_owned()),
             name: Some(NAME.to_owned()),
             description: Some("started by fleetfoot up".to_owned()),
-            labels: Some(options.labels.unwrap_or_else(default_labels)),
+            labels: Some(labels_with(options.labels)),
             slots: options.slots.map(|n| n as usize),
             work_dir: Some(home.clone()),
             ..PartialConfig::default()
@@ -162,14 +162,21 @@ pub(crate) fn no_processes(error: DriverError) -> CliError {
     CliError::machine("jobs cannot be run as processes here").because(&error)
 }
 
-/// Those under which files written for hosted runners find this machine.
-fn default_labels() -> Vec<String> {
+/// Those under which files written for hosted runners find this machine, and these.
+fn labels_with(further: Vec<String>) -> Vec<String> {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "x64",
         "aarch64" => "arm64",
         other => other,
     };
-    ["self-hosted", std::env::consts::OS, arch].iter().chain(HOSTED_LABELS).map(|l| (*l).to_owned()).collect()
+    let default = ["self-hosted", std::env::consts::OS, arch];
+    let mut labels: Vec<String> = default.iter().chain(HOSTED_LABELS).map(|l| (*l).to_owned()).collect();
+    for label in further.iter().flat_map(|l| l.split(',')).map(str::trim) {
+        if !labels.iter().any(|l| l.eq_ignore_ascii_case(label)) {
+            labels.push(label.to_owned());
+        }
+    }
+    labels
 }
 
 /// The runner's id and token: those of an earlier start if they still work, new ones otherwise.

@@ -206,7 +206,7 @@ impl Control {
             return Err(no_run(id));
         }
         let stopping = self.inner.stopping.clone();
-        Ok(RunWatcher { control: self.clone(), run: id, since, changes, stopping, first: true, over: false })
+        Ok(RunWatcher { control: self.clone(), run: id, since, changes, stopping, due: true, over: false })
     }
 
     /// Asks for cancellation of a run.
@@ -363,7 +363,8 @@ pub struct RunWatcher {
     since: Option<u64>,
     changes: watch::Receiver<u64>,
     stopping: CancellationToken,
-    first: bool,
+    /// Something may have changed that was not given yet.
+    due: bool,
     over: bool,
 }
 
@@ -385,17 +386,20 @@ impl RunWatcher {
             if self.over {
                 return Ok(None);
             }
-            if !self.first {
+            if !self.due {
                 tokio::select! {
                     changed = self.changes.changed() => if changed.is_err() { return Ok(None) },
                     () = self.stopping.cancelled() => return Ok(None),
                 }
+                self.due = true;
             }
+            // Seen before the look, due until after it: a call dropped in between looks again.
             self.changes.mark_unchanged();
             let view = self.control.run_since(self.run, self.since).await?;
+            self.due = false;
             let jobs = view.jobs.as_deref().unwrap_or_default();
             let newest = jobs.iter().map(|j| j.change).max().unwrap_or(0).max(view.change);
-            if !std::mem::take(&mut self.first) && self.since.is_some_and(|s| newest <= s) {
+            if self.since.is_some_and(|s| newest <= s) && view.status != Status::Completed {
                 continue;
             }
             self.since = Some(newest.max(self.since.unwrap_or(0)));

@@ -310,8 +310,12 @@ pub struct CreateRunner {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct RegisterRunner {
-    /// Registration token, if not in the header.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Registration token, if not in the header; `registrationToken` is understood too.
+    #[serde(
+        alias = "registrationToken",
+        alias = "registration_token",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub token: Option<String>,
     /// Name; generated if absent. An existing offline runner of this name is taken over with `replace`.
     pub name: Option<String>,

@@ -68,3 +68,54 @@ pub fn check_skew(server: Version, runner: Version) -> Result<(), SkewError> {
     };
     Err(SkewError { server, runner, upgrade })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn skew(server: &str, runner: &str) -> Result<(), SkewError> {
+        check_skew(server.parse().unwrap(), runner.parse().unwrap())
+    }
+
+    /// The published agreement; `*` in the table is any patch number.
+    #[test]
+    fn one_minor_version_of_divergence() {
+        for (server, runner, ok) in [
+            ("3.43.0", "3.43", true),
+            ("3.43.3", "3.43", true),
+            ("3.43.0", "3.44", true),
+            ("3.43.0", "3.42", true),
+            ("3.43.0", "3.41", false),
+            ("3.43.0", "3.45", false),
+        ] {
+            for patch in ["0", "3", "17"] {
+                let runner = format!("{runner}.{patch}");
+                assert_eq!(skew(server, &runner).is_ok(), ok, "server {server}, runner {runner}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_older_side_is_named() {
+        for (server, runner, upgrade) in [
+            ("3.43.0", "3.41.9", "runner"),
+            ("3.43.0", "3.45.0", "server"),
+            ("4.0.0", "3.99.0", "runner"),
+            ("3.99.0", "4.0.0", "server"),
+        ] {
+            let error = skew(server, runner).unwrap_err();
+            assert_eq!(error.upgrade, upgrade, "server {server}, runner {runner}");
+            assert!(error.to_string().ends_with(&format!("upgrade the {upgrade}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn versions_are_three_numbers() {
+        for (text, version) in [("v1.2.3", "1.2.3"), (" 1.2.3-rc.1+x ", "1.2.3"), ("0.0.0", "0.0.0")] {
+            assert_eq!(text.parse::<Version>().unwrap().to_string(), version);
+        }
+        for bad in ["", "1.2", "1.2.3.4", "1.x.3", "-1.2.3"] {
+            assert!(bad.parse::<Version>().is_err(), "{bad}");
+        }
+    }
+}

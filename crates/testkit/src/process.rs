@@ -172,29 +172,41 @@ impl TestServer {
     /// `fleetfoot up` on a free port, with these further arguments.
     #[must_use]
     pub fn up(binary: &str, args: &[&str]) -> Self {
-        Self::fresh(binary, "up", args)
+        Self::fresh(binary, "up", args, &[])
+    }
+
+    /// The same with these variables in its environment, and so in that of the runner.
+    #[must_use]
+    pub fn up_with(binary: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::fresh(binary, "up", args, env)
     }
 
     /// `fleetfoot server` on a free port, with these further arguments.
     #[must_use]
     pub fn server(binary: &str, args: &[&str]) -> Self {
-        Self::fresh(binary, "server", args)
+        Self::fresh(binary, "server", args, &[])
     }
 
     /// `fleetfoot server` on a free port with its state in `data`.
     #[must_use]
     pub fn server_at(binary: &str, data: &Path, args: &[&str]) -> Self {
-        Self::fresh_at(binary, "server", Some(data), args)
+        Self::fresh_at(binary, "server", Some(data), args, &[])
     }
 
-    fn fresh(binary: &str, command: &str, args: &[&str]) -> Self {
-        Self::fresh_at(binary, command, None, args)
+    fn fresh(binary: &str, command: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::fresh_at(binary, command, None, args, env)
     }
 
-    fn fresh_at(binary: &str, command: &str, data: Option<&Path>, args: &[&str]) -> Self {
+    fn fresh_at(
+        binary: &str,
+        command: &str,
+        data: Option<&Path>,
+        args: &[&str],
+        env: &[(&str, &str)],
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let data = data.map_or_else(|| dir.path().join("data"), Path::to_owned);
-        let fleetfoot = Fleetfoot::new(binary, dir.path());
+        let fleetfoot = env.iter().fold(Fleetfoot::new(binary, dir.path()), |f, (k, v)| f.env(k, *v));
         let mut all = vec![command.to_owned(), "--data".to_owned(), data.display().to_string()];
         all.extend(["--output", "json"].map(str::to_owned));
         all.extend(args.iter().map(|a| (*a).to_owned()));

@@ -43,8 +43,8 @@ pub(crate) struct ServeArgs {
 #[command(
     after_help = "Examples:\n  fleetfoot up\n  fleetfoot up --data ./state --listen 127.0.0.1:7979 --slots 2\n  \
     fleetfoot up --label gpu --label linux --output json\n\n\
-    Without --label the runner offers self-hosted, the operating system and architecture, and the labels of\n\
-    GitHub's Ubuntu runners (ubuntu-latest, ubuntu-24.04, ubuntu-22.04), so that existing files find it.\n\
+    The runner always offers self-hosted, the operating system and architecture, and the labels of GitHub's\n\
+    Ubuntu runners (ubuntu-latest, ubuntu-24.04, ubuntu-22.04), so that existing files find it.\n\
     SIGTERM or an interrupt lets running jobs finish for a while; a second one ends at once."
 )]
 pub(crate) struct UpArgs {
@@ -53,7 +53,7 @@ pub(crate) struct UpArgs {
     /// Jobs at once [default: the number of CPUs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     slots: Option<u32>,
-    /// Label of the runner, instead of the default ones (repeatable)
+    /// Label of the runner, beside the default ones (repeatable)
     #[arg(long, value_name = "LABEL")]
     label: Vec<String>,
     /// How long running jobs may go on after SIGTERM, in seconds; then they are cancelled
@@ -81,8 +81,7 @@ struct PlaneArgs {
 }
 
 pub(crate) async fn up(args: UpArgs, format: Format) -> Result {
-    let labels = if args.label.is_empty() { None } else { Some(args.label) };
-    let runner = RunnerOptions { slots: args.slots, labels };
+    let runner = RunnerOptions { slots: args.slots, labels: args.label };
     foreground(args.plane, Some(runner), Duration::from_secs(args.drain), format).await
 }
 
