@@ -40,12 +40,13 @@ pub(crate) enum Durability {
 pub(crate) fn open_writer(path: &Path, durability: Durability) -> rusqlite::Result<Connection> {
     let conn = Connection::open(path)?;
     common(&conn)?;
-    conn.pragma_update(None, "journal_mode", "wal")?;
     let synchronous = match durability {
         Durability::Full => "full",
         Durability::Scratch => "off",
     };
+    // Before the journal mode: changing that flushes too, which a scratch store has no use for.
     conn.pragma_update(None, "synchronous", synchronous)?;
+    conn.pragma_update(None, "journal_mode", "wal")?;
     conn.pragma_update(None, "foreign_keys", true)?;
     // The writer thread checkpoints itself, when it is idle or the log has grown.
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
