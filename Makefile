@@ -40,7 +40,8 @@ lint: ## Format and lints only
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
 
 bench: tools ## Measure the numbers of the README; ROW=dispatch measures one of them
-	@cargo bench --locked -p fleetfoot --bench fleet -- $(ROW)
+	@cargo build --release --locked -p fleetfoot -p fleetfoot-bench
+	@target/release/bench $(if $(ROW),--row $(ROW))
 
 fuzz: tools ## Feed the parsers at random for longer than the tests do (CASES=100000)
 	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --release --locked -p fleetfoot-workflow --test fuzz

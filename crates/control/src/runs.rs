@@ -2,6 +2,7 @@
 
 use crate::actor::{Command, PreparedRun, store_problem};
 use crate::submit::{Carry, MAX_JOBS, prepare, request_of};
+use crate::sync;
 use crate::{Control, Inner, Permission, Principal};
 use fleetfoot_model::api::{CancelRun, CreateRun, Created, JobView, Page, Rerun, RunFilter, RunView};
 use fleetfoot_model::ids::{AttemptNumber, AttemptRef, JobId, RunId, RunnerId};
@@ -100,7 +101,8 @@ impl Control {
         runs: Vec<PreparedRun>,
         idempotency: Option<Box<IdempotencyRow>>,
     ) -> Result<(), Problem> {
-        for run in &runs {
+        // Of more than fit, only the newest would stay: not even copied.
+        for run in &runs[runs.len().saturating_sub(sync::CACHED_RUNS)..] {
             self.inner.payloads.remember(run);
         }
         self.ask(|reply| Command::CreateRuns { runs, idempotency, reply }).await

@@ -13,8 +13,8 @@ use fleetfoot_model::version::VERSION;
 use fleetfoot_model::{Code, Problem};
 use fleetfoot_objects::AppendError;
 use fleetfoot_store::{JobPayload, RunPayload};
-use indexmap::IndexMap;
 use parking_lot::Mutex;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -25,12 +25,19 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Shortest wait of one: enough for a commit, so that what it reports is acknowledged by itself.
 const MIN_WAIT: Duration = Duration::from_secs(1);
 /// Runs whose payloads are kept in memory between creation and lease.
-const CACHED_RUNS: usize = 2048;
+pub(crate) const CACHED_RUNS: usize = 2048;
 
 /// Payloads of recently created runs, so that a lease need not read them back.
 #[derive(Default)]
 pub(crate) struct PayloadCache {
-    runs: Mutex<IndexMap<RunId, Arc<CachedRun>>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    runs: HashMap<RunId, Arc<CachedRun>>,
+    /// From the oldest: a batch of thousands evicts once a run, which must not cost more with a larger cache.
+    order: VecDeque<RunId>,
 }
 
 struct CachedRun {
@@ -45,15 +52,19 @@ impl PayloadCache {
         let jobs = run.new.jobs.iter().filter_map(|(j, p)| Some((j.id, p.clone()?))).collect();
         let cached =
             CachedRun { project: run.new.row.project.clone(), payload: run.new.payload.clone(), jobs };
-        let mut runs = self.runs.lock();
-        while runs.len() >= CACHED_RUNS {
-            runs.shift_remove_index(0);
+        let mut kept = self.kept.lock();
+        if kept.runs.insert(run.new.row.id, Arc::new(cached)).is_none() {
+            kept.order.push_back(run.new.row.id);
         }
-        runs.insert(run.new.row.id, Arc::new(cached));
+        while kept.order.len() > CACHED_RUNS {
+            if let Some(oldest) = kept.order.pop_front() {
+                kept.runs.remove(&oldest);
+            }
+        }
     }
 
     fn get(&self, run: RunId) -> Option<Arc<CachedRun>> {
-        self.runs.lock().get(&run).cloned()
+        self.kept.lock().runs.get(&run).cloned()
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn open_writer(path: &Path, durability: Durability) -> rusqlite::Resu
         Durability::Full => "full",
         Durability::Scratch => "off",
     };
-    // Before the journal mode, whose change flushes the new file otherwise.
+    // Before the journal mode: changing that flushes too, which a scratch store has no use for.
     conn.pragma_update(None, "synchronous", synchronous)?;
     conn.pragma_update(None, "journal_mode", "wal")?;
     conn.pragma_update(None, "foreign_keys", true)?;

@@ -1,0 +1,46 @@
+//! One module a row of the table of promised numbers.
+
+mod batch;
+mod cancel;
+mod control;
+mod dispatch;
+mod idle;
+mod local;
+mod log;
+mod memory;
+mod noop;
+mod queued;
+mod start;
+
+use crate::Setting;
+use crate::report::Measure;
+use anyhow::bail;
+
+const ROWS: [&str; 11] =
+    ["start", "local", "memory", "dispatch", "cancel", "noop", "control", "batch", "log", "idle", "queued"];
+
+/// The rows with these names, in the order of the table; all if none is named.
+pub(crate) fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static str>> {
+    if let Some(unknown) = names.iter().find(|n| !ROWS.contains(&n.as_str())) {
+        bail!("there is no row '{unknown}'; the rows are {}", ROWS.join(", "));
+    }
+    Ok(ROWS.into_iter().filter(|r| names.is_empty() || names.iter().any(|n| n == r)).collect())
+}
+
+/// Measures one.
+pub(crate) async fn measure(row: &str, setting: &Setting) -> anyhow::Result<Vec<Measure>> {
+    match row {
+        "start" => start::measure(setting),
+        "local" => local::measure(setting),
+        "memory" => memory::measure(setting).await,
+        "dispatch" => dispatch::measure(setting).await,
+        "cancel" => cancel::measure(setting).await,
+        "noop" => noop::measure(setting).await,
+        "control" => control::measure(setting).await,
+        "batch" => batch::measure(setting).await,
+        "log" => log::measure(setting).await,
+        "idle" => idle::measure(setting).await,
+        "queued" => queued::measure(setting).await,
+        other => bail!("there is no row '{other}'"),
+    }
+}
