@@ -292,3 +292,17 @@ async fn an_idle_runner_asks_rarely() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(rig.plane.world.lock().syncs <= before + 1, "an idle runner must not turn in circles");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_runner_tries_again_after_its_only_exchange_broke() {
+    let (_dir, rig) = rig(1);
+    until("it waits for news", || rig.plane.world.lock().last.as_ref().is_some_and(|r| r.wait_ms > 10_000))
+        .await;
+    rig.plane.change(|w| w.faults.down = true);
+    // Nothing here shows that the exchange broke: that is the point.
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    rig.plane.change(|w| w.faults.down = false);
+    let attempt = rig.plane.submit(1, "noop");
+    until("the result", || rig.plane.has_result(attempt)).await;
+    assert_eq!(rig.stop().await, Ending::Drained);
+}

@@ -203,3 +203,19 @@ fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     }
     files
 }
+
+/// With nothing else to wake it, one broken exchange must still be followed by the next.
+#[test]
+fn an_idle_runner_finds_a_restarted_server() {
+    let mut server = TestServer::server(BINARY, &[]);
+    let _runner = TestRunner::start(&server, "idle", 1, &["linux"]);
+    let api = Api::of(&server);
+    for _ in 0..3 {
+        let created = api.submit(&one_step("echo here"));
+        succeeded(&api.ended_job(&created, Duration::from_secs(12)));
+        wait_for("the runner to be idle", LONG, || (api.state("idle") == RunnerState::Idle).then_some(()));
+        server.kill_and_restart();
+    }
+    let created = api.submit(&one_step("echo here"));
+    succeeded(&api.ended_job(&created, Duration::from_secs(12)));
+}

@@ -321,6 +321,7 @@ impl Daemon {
                     self.remove();
                 }
             }
+            Answer::Quiet => {}
             Answer::Unavailable(message) => {
                 if !std::mem::replace(&mut self.lost, true) {
                     self.shared.tell(Notice::ConnectionLost { url: self.shared.setup.url.clone(), message });

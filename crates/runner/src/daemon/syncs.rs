@@ -47,6 +47,8 @@ struct UnderWay {
 pub(super) enum Answer {
     /// It was taken over; this is to be done.
     Applied { actions: Vec<Action>, parted: bool },
+    /// Nothing that anybody has to hear of; but what to send next, and when, has changed.
+    Quiet,
     /// None came, or none that helps; it is tried again.
     Unavailable(String),
     /// The token is unknown.
@@ -189,19 +191,16 @@ impl Syncs {
         self.under_way.insert(abort.id(), UnderWay { sent, kind, started: now, info: self.info, abort });
     }
 
-    /// The next answer; `None` only while nothing is under way.
+    /// The next answer; `None` only while nothing is under way. Every end of an exchange is an answer:
+    /// the caller has to launch again after it, or nobody would when it was the last.
     pub(super) async fn answer(&mut self) -> Option<Answer> {
-        loop {
-            let (id, outcome) = match self.tasks.join_next_with_id().await? {
-                Ok((id, outcome)) => (id, outcome),
-                Err(error) => (error.id(), Err(TransportError::unavailable("the exchange was interrupted"))),
-            };
-            // Given up on and accounted for already.
-            let Some(under_way) = self.under_way.remove(&id) else { continue };
-            if let Some(answer) = self.take(under_way, outcome) {
-                return Some(answer);
-            }
-        }
+        let (id, outcome) = match self.tasks.join_next_with_id().await? {
+            Ok((id, outcome)) => (id, outcome),
+            Err(error) => (error.id(), Err(TransportError::unavailable("the exchange was interrupted"))),
+        };
+        // One that is not listed was given up on and accounted for already.
+        let answer = self.under_way.remove(&id).and_then(|under_way| self.take(under_way, outcome));
+        Some(answer.unwrap_or(Answer::Quiet))
     }
 
     fn take(&mut self, mine: UnderWay, outcome: Result<SyncResponse, TransportError>) -> Option<Answer> {
