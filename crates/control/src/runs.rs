@@ -258,15 +258,16 @@ impl Control {
     /// Nodes of a completed run that succeeded in full, so that a re-run of the failed ones keeps them.
     async fn succeeded_nodes(&self, row: &RunRow) -> Result<HashMap<String, Vec<JobRow>>, Problem> {
         let jobs = self.inner.store.run_jobs(row.id, None).await.map_err(|e| store_problem(&e))?;
+        // A run may fail without a failed job: where the graph itself could not be resolved.
+        if row.conclusion.is_some_and(Conclusion::is_ok) && jobs.iter().all(|j| j.conclusion.is_some_and(Conclusion::is_ok)) {
+            return Err(Problem::new(Code::Conflict, format!("no job of run {} failed", row.id))
+                .with_hint("repeat all of it without --failed"));
+        }
         let mut nodes: HashMap<String, Vec<JobRow>> = HashMap::new();
         for job in jobs {
             nodes.entry(job.key.clone()).or_default().push(job);
         }
         nodes.retain(|_, jobs| jobs.iter().all(|j| j.conclusion == Some(Conclusion::Success)));
-        if nodes.len() == row.nodes.len() {
-            return Err(Problem::new(Code::Conflict, format!("no job of run {} failed", row.id))
-                .with_hint("repeat all of it without --failed"));
-        }
         Ok(nodes)
     }
 
@@ -305,8 +306,8 @@ impl Control {
             job: id,
             status: row.status,
             summary: match row.conclusion {
-                Some(conclusion) => format!("it has completed: {conclusion}"),
-                None => format!("it is {}", row.status),
+                Some(conclusion) => format!("It ended with {conclusion}."),
+                None => format!("It is {}.", row.status),
             },
             reasons: Vec::new(),
         }))
