@@ -188,6 +188,7 @@ fn the_checkout_around_the_file_goes_along() {
     let run = cli.run(&["list", "--output", "json"]).json()["items"][0].clone();
     assert_eq!((&run["repository"]["sha"], &run["event"]), (&json!(sha), &json!("push")));
     assert_eq!(run["path"], ".github/workflows/ci.yml");
+    assert!(cli.run(&["list"]).stdout.contains(" main "), "the branch is in the table");
 }
 
 #[test]
