@@ -3,6 +3,9 @@
 
 use crate::error::{CliError, Result};
 use crate::git::{self, Checkout};
+use fleetfoot_model::Source;
+use fleetfoot_model::plan::Dialect;
+use fleetfoot_workflow::WorkflowDialect;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -94,16 +97,18 @@ pub(crate) fn workflows_here() -> Result<Vec<PathBuf>> {
 }
 
 impl DocumentFile {
-    /// As text; the error says where the bytes stop being UTF-8.
+    /// As text. What no server would read is refused here, with the place and words of the dialects.
     pub(crate) fn text(&self) -> Result<String> {
-        String::from_utf8(self.bytes.clone()).map_err(|e| {
-            let before = &self.bytes[..e.utf8_error().valid_up_to()];
-            let line = before.iter().filter(|b| **b == b'\n').count() + 1;
-            let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-            let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
-            CliError::usage(format!("{}:{line}:{column}: the document is not UTF-8", self.name))
-                .hint("save the file as UTF-8")
-        })
+        let text = std::str::from_utf8(&self.bytes);
+        if let Ok(text) = text
+            && text.len() <= fleetfoot_workflow::MAX_BYTES
+        {
+            return Ok(text.to_owned());
+        }
+        match WorkflowDialect.parse(&Source::new(self.name.clone(), self.bytes.clone())) {
+            Err(findings) => Err(CliError::findings(findings)),
+            Ok(_) => Err(CliError::usage(format!("{} is no document", self.name))),
+        }
     }
 
     /// The kind of the document by its top-level keys: `jobs` makes a workflow, `steps` a plain job.
@@ -148,5 +153,8 @@ mod tests {
     fn bytes_that_are_no_text_are_located() {
         let error = document(b"a: 1\n\xc3\xa4b\xff\n").text().unwrap_err();
         assert!(error.render(crate::style::Style::PLAIN).contains("a.yml:2:3"));
+        let error = document(&vec![b'#'; 10 << 20]).text().unwrap_err();
+        let shown = error.render(crate::style::Style::PLAIN);
+        assert!(shown.contains("a.yml:1:1: error[too-large]"), "{shown}");
     }
 }

@@ -86,7 +86,7 @@ pub(crate) fn store_error(error: &StoreError, data: &Path) -> CliError {
 
 impl CliError {
     /// Adds the causes of an error whose own message is shown already.
-    fn because_of_source(self, error: &(dyn Error + 'static)) -> Self {
+    pub(crate) fn because_of_source(self, error: &(dyn Error + 'static)) -> Self {
         match error.source() {
             Some(source) => self.because(source),
             None => self,

@@ -190,6 +190,7 @@ fn the_checkout_around_the_file_goes_along() {
     let run = cli.run(&["show", &id, "--output", "json"]).json();
     assert_eq!((&run["repository"]["sha"], &run["event"]), (&json!(sha), &json!("push")));
     assert_eq!(run["path"], ".github/workflows/ci.yml");
+    assert!(cli.run(&["list"]).stdout.contains(" main "), "the branch is in the table");
 }
 
 #[test]

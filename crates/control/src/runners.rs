@@ -7,7 +7,7 @@ use fleetfoot_model::api::{
     AssignJob, CompleteJob, CreateRunner, Heartbeat, JobView, RegisterRunner, Registered, RunnerStatus,
     RunnerView, TokenKind, UpdateRunner,
 };
-use fleetfoot_model::ids::{RunnerId, TokenId};
+use fleetfoot_model::ids::{JobId, RunnerId, TokenId};
 use fleetfoot_model::sync::{Assignment, AttemptReport, AttemptResult, Phase, RunnerInfo};
 use fleetfoot_model::version::{VERSION, Version, check_skew};
 use fleetfoot_model::{Code, Label, Problem};
@@ -348,7 +348,7 @@ impl Control {
     /// Reports the end of a job for a plain HTTP client. Again is fine.
     ///
     /// # Errors
-    /// `stale_attempt`, `conflict` if the runner does not hold the job.
+    /// `stale_attempt`, `conflict` if the runner does not hold the job or reported another end.
     pub async fn complete_job(
         &self,
         who: &Principal,
@@ -371,13 +371,31 @@ impl Control {
             outputs,
             annotations: Vec::new(),
             summaries: Vec::new(),
-            log_bytes: 0,
+            log_bytes: self.log_length(job_id, id).await?,
             started_at: None,
             finished_at: Some(self.inner.clock.wall()),
             boundary: fleetfoot_model::boundary::BoundaryRecord::default(),
         });
         self.ask(|reply| Command::Complete { runner: id, job: job_id, attempt, result, reply }).await?;
-        self.job_of_any(job_id).await
+        let view = self.job_of_any(job_id).await?;
+        let number = attempt.map(|a| a.attempt);
+        let attempts = view.attempts.as_deref().unwrap_or_default();
+        let own = attempts.iter().rev().find(|a| a.runner == id && number.is_none_or(|n| n == a.attempt));
+        // The same again is a repetition; something else would be a second end.
+        match own.and_then(|a| a.conclusion) {
+            Some(first) if first != conclusion => {
+                Err(Problem::new(Code::Conflict, format!("job {job_id} has ended already, with {first}")))
+            }
+            _ => Ok(view),
+        }
+    }
+
+    /// Length of the log of a runner's latest attempt of a job.
+    async fn log_length(&self, job: JobId, runner: RunnerId) -> Result<u64, Problem> {
+        let attempts = self.inner.store.attempts(job).await.map_err(|e| store_problem(&e))?;
+        let Some(own) = attempts.iter().rev().find(|a| a.runner == runner) else { return Ok(0) };
+        let length = self.inner.logs.length(own.id).await;
+        length.map_err(|e| Problem::new(Code::Internal, e.to_string()))
     }
 }
 

@@ -145,8 +145,12 @@ impl Control {
         let rows =
             self.inner.store.list_runs(filter, cursor, limit + 1).await.map_err(|e| store_problem(&e))?;
         let more = rows.len() > limit;
-        let items: Vec<RunView> =
-            rows.into_iter().take(limit).map(|r| crate::views::run_view(r, None)).collect();
+        let mut items: Vec<RunView> = Vec::with_capacity(limit.min(rows.len()));
+        for row in rows.into_iter().take(limit) {
+            // One by one: a payload holds its document, and a page of them would be a lot at once.
+            let payload = self.inner.store.run_payload(row.id).await.map_err(|e| store_problem(&e))?;
+            items.push(crate::views::run_view(row, payload.as_ref()));
+        }
         let next_cursor = more.then(|| items.last().map(|r| r.id.to_string())).flatten();
         Ok(Page { items, next_cursor })
     }
@@ -260,15 +264,16 @@ impl Control {
     /// Nodes of a completed run that succeeded in full, so that a re-run of the failed ones keeps them.
     async fn succeeded_nodes(&self, row: &RunRow) -> Result<HashMap<String, Vec<JobRow>>, Problem> {
         let jobs = self.inner.store.run_jobs(row.id, None).await.map_err(|e| store_problem(&e))?;
+        // A run may fail without a failed job: where the graph itself could not be resolved.
+        if row.conclusion.is_some_and(Conclusion::is_ok) && jobs.iter().all(|j| j.conclusion.is_some_and(Conclusion::is_ok)) {
+            return Err(Problem::new(Code::Conflict, format!("no job of run {} failed", row.id))
+                .with_hint("repeat all of it without --failed"));
+        }
         let mut nodes: HashMap<String, Vec<JobRow>> = HashMap::new();
         for job in jobs {
             nodes.entry(job.key.clone()).or_default().push(job);
         }
         nodes.retain(|_, jobs| jobs.iter().all(|j| j.conclusion == Some(Conclusion::Success)));
-        if nodes.len() == row.nodes.len() {
-            return Err(Problem::new(Code::Conflict, format!("no job of run {} failed", row.id))
-                .with_hint("repeat all of it without --failed"));
-        }
         Ok(nodes)
     }
 
@@ -307,8 +312,8 @@ impl Control {
             job: id,
             status: row.status,
             summary: match row.conclusion {
-                Some(conclusion) => format!("it has completed: {conclusion}"),
-                None => format!("it is {}", row.status),
+                Some(conclusion) => format!("It ended with {conclusion}."),
+                None => format!("It is {}.", row.status),
             },
             reasons: Vec::new(),
         }))

@@ -115,7 +115,10 @@ pub(crate) fn labels(row: &RunnerRow) -> Vec<Label> {
 }
 
 pub(crate) fn runner_view(live: LiveRunner, completed: Vec<(Conclusion, u64)>) -> RunnerView {
-    let row = live.row;
+    let mut row = live.row;
+    if let Some(queue) = &row.fixed_queue {
+        row.info.queues = vec![queue.clone()];
+    }
     RunnerView {
         id: row.id,
         labels: labels(&row),

@@ -179,6 +179,24 @@ async fn a_rerun_of_the_failed_jobs_keeps_the_others() {
 }
 
 #[tokio::test]
+async fn a_run_without_a_failed_job_has_none_to_repeat() {
+    let bench = Bench::new().await;
+    let one = "on: push\njobs:\n  a:\n    runs-on: linux\n    steps:\n      - run: make\n";
+    for document in [one, CHAIN] {
+        let created = bench.submit(document).await;
+        let mut runner = bench.runner(&format!("r{}", created.run), &["linux"], 1).await;
+        while bench.run(created.run).await.conclusion.is_none() {
+            let job = runner.take().await;
+            let mut done = result(Conclusion::Success);
+            done.outputs = IndexMap::from([("shards".to_owned(), "[1]".to_owned())]);
+            runner.finish_with(job.attempt, done).await;
+        }
+        let refused = bench.control.rerun(&ADMIN, created.run, Rerun { failed_only: true }).await;
+        assert_eq!(refused.unwrap_err().code, fleetfoot_model::Code::Conflict, "{document}");
+    }
+}
+
+#[tokio::test]
 async fn why_names_the_label_that_nobody_offers() {
     let bench = Bench::new().await;
     let created = bench.submit(&ONE.replace("linux", "[linux, gpu]")).await;

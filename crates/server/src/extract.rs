@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use crate::error::{Answer, Failure};
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, BodyDataStream, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::header;
 use axum::http::request::Parts;
@@ -13,9 +13,14 @@ use fleetfoot_model::Code;
 use futures_util::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
 /// Largest body where nothing else is said.
 pub(crate) const DEFAULT_LIMIT: usize = 2 << 20;
+/// How much of a body that is too large is read before the answer goes out.
+const LINGER: usize = 64 << 20;
+/// And for how long.
+const LINGER_TIME: Duration = Duration::from_secs(5);
 
 /// A JSON body of at most `LIMIT` bytes. An empty body counts as `{}`, for
 /// requests in which every field may be left out.
@@ -69,7 +74,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 
 /// Reads a body of at most `limit` bytes.
 pub(crate) async fn read_body(parts: &Parts, body: Body, limit: usize, app: &App) -> Answer<Bytes> {
-    let stated = stated_length(parts, &body, limit)?;
+    let stated = match stated_length(parts, &body, limit) {
+        Ok(stated) => stated,
+        Err(refused) => {
+            // Whoever asks first is told before it sends anything.
+            if !parts.headers.contains_key(header::EXPECT) {
+                linger(&mut body.into_data_stream()).await;
+            }
+            return Err(refused);
+        }
+    };
     // Held until the body is complete; from then on the concurrency limit bounds what is in memory.
     let _room = app.admit_body(stated)?;
     collect(body, stated, limit).await
@@ -85,6 +99,22 @@ fn stated_length(parts: &Parts, body: &Body, limit: usize) -> Answer<usize> {
         Some(stated) => Ok(usize::try_from(stated).unwrap_or(limit)),
         None => Ok(limit),
     }
+}
+
+/// Reads on without keeping anything: a client that is still sending when the
+/// connection closes sees a broken pipe instead of the answer.
+async fn linger(chunks: &mut BodyDataStream) {
+    let mut read = 0;
+    let reading = async {
+        while let Some(Ok(chunk)) = chunks.next().await {
+            read += chunk.len();
+            if read > LINGER {
+                break;
+            }
+        }
+    };
+    // Late or broken: there is nobody to tell.
+    let _ = tokio::time::timeout(LINGER_TIME, reading).await;
 }
 
 fn too_large(limit: usize) -> Failure {
@@ -105,6 +135,7 @@ async fn collect(body: Body, expected: usize, limit: usize) -> Answer<Bytes> {
     all.extend_from_slice(&second);
     while let Some(chunk) = chunks.next().await.transpose().map_err(interrupted)? {
         if all.len() + chunk.len() > limit {
+            linger(&mut chunks).await;
             return Err(too_large(limit));
         }
         all.extend_from_slice(&chunk);
@@ -211,7 +242,7 @@ mod tests {
         assert_eq!(collect(Body::from("12345678"), 8, 8).await.unwrap(), "12345678");
         assert_eq!(collect(Body::from("123456789"), 8, 8).await.unwrap_err().0.code, Code::TooLarge);
         let endless =
-            futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(b"abc")));
+            futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[0; 600])));
         assert_eq!(collect(Body::from_stream(endless), 64, 1000).await.unwrap_err().0.code, Code::TooLarge);
         let three =
             futures_util::stream::iter(["a", "b", "c"].map(|s| Ok::<_, std::io::Error>(Bytes::from(s))));

@@ -82,7 +82,7 @@ async fn the_management_api_works_without_the_prefix() {
     let (_, job) = bench.submit().await;
     let registration = bench.token(fleetfoot_model::api::TokenKind::Registration).await;
     let body =
-        json!({"token": registration.token, "name": "plain", "description": "by hand", "labels": ["TEST"]});
+        json!({"registrationToken": registration.token, "name": "plain", "description": "by hand", "labels": ["TEST"]});
     let registered = bench.json(bench.request("POST", "/runners/register").json(&body), 201).await;
     let (id, token) = (registered["id"].as_u64().unwrap(), registered["token"].as_str().unwrap());
     let post = |what: &str, body: serde_json::Value| {
@@ -106,7 +106,11 @@ async fn the_management_api_works_without_the_prefix() {
         .body("hello\n");
     assert_eq!(bench.json(log, 200).await["offset"], 6);
     let done = json!({"jobId": job, "status": "success", "outputs": {"a": "b"}});
+    let ended = bench.json(post("complete-job", done.clone()), 200).await;
+    assert_eq!((&ended["conclusion"], &ended["attempts"][0]["log_bytes"]), (&json!("success"), &json!(6)));
+    // A job has one end: the same report again is a repetition, another one is a conflict.
     assert_eq!(bench.json(post("complete-job", done), 200).await["conclusion"], "success");
+    bench.problem(post("complete-job", json!({"jobId": job, "status": "failure"})), 409).await;
     assert_eq!(bench.json(post("assign-job", json!({})), 200).await, json!({"job": null}));
     let listed = bench.json(bench.admin("GET", "/runners"), 200).await;
     assert_eq!(listed["items"][0]["description"], "by hand");
@@ -194,5 +198,25 @@ async fn a_head_that_never_ends_is_cut() {
     slow.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").await.unwrap();
     let mut rest = Vec::new();
     tokio::time::timeout(PATIENCE, slow.read_to_end(&mut rest)).await.expect("still open").unwrap();
+    bench.stop().await;
+}
+
+/// A client that writes its whole request before it reads must get the answer and no broken pipe.
+#[tokio::test]
+async fn a_body_that_is_too_large_is_read_before_it_is_refused() {
+    let bench = Bench::new().await;
+    let mut stream = TcpStream::connect(bench.url.trim_start_matches("http://")).await.unwrap();
+    let body = vec![b' '; 24 << 20];
+    let head = format!(
+        "POST /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        bench.admin,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&body).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("too_large"), "{answer}");
     bench.stop().await;
 }

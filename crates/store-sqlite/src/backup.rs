@@ -68,7 +68,13 @@ pub fn restore(from: &Path, dir: &Path, force: bool) -> Result<(), StoreError> {
 /// Opens a backup for reading after checking that it is whole and ours.
 fn open_sound(from: &Path) -> Result<Connection, StoreError> {
     let dir = from.parent().unwrap_or(from);
-    let failed = |e| error::sqlite("cannot read the backup", dir, e);
+    let failed = |e| match error::sqlite("cannot read the backup", dir, e) {
+        e if e.kind == StoreErrorKind::Corrupt => StoreError {
+            message: format!("{} is not a backup of Fleetfoot, or is damaged", from.display()),
+            ..e
+        },
+        e => e,
+    };
     if !from.is_file() {
         return Err(StoreError::new(StoreErrorKind::Other, format!("there is no file {}", from.display())));
     }

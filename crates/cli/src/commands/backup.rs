@@ -7,7 +7,7 @@ use crate::output::{self, Format};
 use crate::wiring;
 use clap::Args;
 use fleetfoot_client::{ClientError, ErrorKind, Unreachable};
-use fleetfoot_store::Store;
+use fleetfoot_store::{Store, StoreErrorKind};
 use fleetfoot_store_sqlite::SqliteStore;
 use std::path::{Path, PathBuf};
 
@@ -75,7 +75,12 @@ pub(crate) fn restore(args: &RestoreArgs, format: Format) -> Result {
         return Err(CliError::usage(format!("there is no file {}", args.file.display())));
     }
     fleetfoot_store_sqlite::restore(&args.file, &data, args.force)
-        .map_err(|e| wiring::store_error(&e, &data))?;
+        .map_err(|e| match e.kind {
+            StoreErrorKind::Corrupt => CliError::usage(e.to_string())
+                .because_of_source(&e)
+                .hint("name a file that `fleetfoot backup` wrote; nothing was changed"),
+            _ => wiring::store_error(&e, &data),
+        })?;
     done("restored", &data, format)
 }
 

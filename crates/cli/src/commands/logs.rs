@@ -8,7 +8,7 @@ use crate::output::{self, Format};
 use clap::Args;
 use fleetfoot_client::Client;
 use fleetfoot_model::api::JobView;
-use fleetfoot_model::{AttemptNumber, JobId, RunId, Status};
+use fleetfoot_model::{AttemptNumber, JobId, RunId};
 use std::fs::File;
 use std::io::Write;
 use std::time::Duration;
@@ -96,9 +96,12 @@ async fn print_job(
 ) -> Result<()> {
     let attempt = args.attempt.or(job.attempt);
     if attempt.is_none() && !args.follow {
-        output::say(&format!("job {} has not started; it is {}", job.id, job.status));
-        if job.status != Status::Completed {
-            output::say(&format!("  next: `fleetfoot why {}`", job.id));
+        match job.conclusion {
+            Some(end) => output::say(&format!("job {} never started, so it has no log: {end}", job.id)),
+            None => output::say(&format!(
+                "job {} has not started; it is {}\n  next: `fleetfoot why {}`",
+                job.id, job.status, job.id
+            )),
         }
         return Ok(());
     }

@@ -237,6 +237,17 @@ fn config_error(error: ConfigError) -> CliError {
     }
 }
 
+/// The token that was refused is one for registration: the words for API tokens would lead astray.
+fn registering(error: IdentityError) -> CliError {
+    let refused = matches!(&error, IdentityError::Server(e) if e.code() == Some(fleetfoot_model::Code::Unauthorized));
+    let out = CliError::from(error);
+    if !refused {
+        return out;
+    }
+    out.hint("the registration token is wrong, used up or expired; an admin makes another")
+        .next("fleetfoot token create --registration")
+}
+
 impl From<IdentityError> for CliError {
     fn from(error: IdentityError) -> Self {
         let hint = error.hint();
@@ -362,7 +373,7 @@ fn answer(question: &str, default: &str) -> Result<Option<String>> {
 
 async fn register(settings: &Settings, format: Format) -> Result {
     let config = settings.load()?;
-    let identity = identity::register(&config, None).await?;
+    let identity = identity::register(&config, None).await.map_err(registering)?;
     match format {
         Format::Json => output::json(&serde_json::json!({
             "id": identity.id, "name": identity.name, "server": identity.server, "token_file": config.token_file,
@@ -384,7 +395,7 @@ async fn up(settings: &Settings, format: Format) -> Result {
     let shutdown = fleetfoot_runner::signals::listen()
         .map_err(|e| CliError::machine("signals cannot be received").because(&e))?;
     let config = settings.load()?;
-    let identity = identity::load_or_register(&config).await?;
+    let identity = identity::load_or_register(&config).await.map_err(registering)?;
     let transport = Arc::new(fleetfoot_runner::http_transport(&config, &identity)?);
     let executor = Arc::new(EngineExecutor::process(&config, &identity).map_err(no_processes)?);
     let style = Style::stdout();

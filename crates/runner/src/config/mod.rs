@@ -189,11 +189,15 @@ impl PartialConfig {
                 format!("'{label}' is not a label (1 to 256 characters, no commas, no control characters)"),
             );
         }
-        let work_dir = self.work_dir.unwrap_or_else(default_work_dir);
+        let work_dir = absolute("work_dir", self.work_dir.unwrap_or_else(default_work_dir))?;
+        let token_file = self.token_file.map(|f| absolute("token_file", f)).transpose()?;
+        let job_started_hook = self.job_started_hook.map(|f| absolute("job_started_hook", f)).transpose()?;
+        let job_completed_hook =
+            self.job_completed_hook.map(|f| absolute("job_completed_hook", f)).transpose()?;
         Ok(RunnerConfig {
             server: self.server.unwrap_or_else(|| DEFAULT_URL.to_owned()),
             token: self.token,
-            token_file: self.token_file.unwrap_or_else(|| work_dir.join("runner-token.json")),
+            token_file: token_file.unwrap_or_else(|| work_dir.join("runner-token.json")),
             name: self.name.unwrap_or_else(crate::system::hostname),
             description: self.description.unwrap_or_default(),
             labels,
@@ -202,8 +206,8 @@ impl PartialConfig {
             one_off: self.one_off.unwrap_or(false),
             webhook: self.webhook,
             work_dir,
-            job_started_hook: self.job_started_hook,
-            job_completed_hook: self.job_completed_hook,
+            job_started_hook,
+            job_completed_hook,
             proxy: self.proxy,
             ca_file: self.ca_file,
             pass_env: self.pass_env.unwrap_or_default(),
@@ -248,6 +252,12 @@ impl RunnerConfig {
 
 fn default_slots() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Steps run in directories of their own: what they are told must not depend on where the runner was started.
+fn absolute(field: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(&path)
+        .map_err(|e| ConfigError::Value { field, message: format!("'{}' is no path: {e}", path.display()) })
 }
 
 fn default_work_dir() -> PathBuf {

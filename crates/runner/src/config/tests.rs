@@ -124,3 +124,17 @@ fn nothing_secret_in_debug() {
     let shown = format!("{config:?} {:?}", config.clone().resolve().unwrap());
     assert!(!shown.contains("ffreg_x") && !shown.contains("key"), "{shown}");
 }
+
+#[test]
+fn paths_hold_from_any_directory() {
+    let config = PartialConfig {
+        work_dir: Some("./work".into()),
+        job_started_hook: Some("before.sh".into()),
+        ..PartialConfig::default()
+    };
+    let config = config.resolve().unwrap();
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(config.work_dir, here.join("work"));
+    assert_eq!(config.token_file, here.join("work/runner-token.json"));
+    assert_eq!(config.job_started_hook, Some(here.join("before.sh")));
+}

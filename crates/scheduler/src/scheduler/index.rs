@@ -450,16 +450,16 @@ impl Index {
         None
     }
 
-    /// How many jobs of the same queue go before a job, if every runner took any:
-    /// all of a higher priority; at its own, what is before it in its lane, and
-    /// of every other project as many, at most.
-    pub(super) fn ahead(&self, place: Place) -> u64 {
+    /// How many jobs of the same queue go before a job, of those that `rivals` says
+    /// ask for the same runners: all of a higher priority; at its own, what is before
+    /// it in its lane, and of every other project as many, at most.
+    pub(super) fn ahead(&self, place: Place, rivals: impl Fn(&ClassKey) -> bool) -> u64 {
         let queue = self.classes[place.class].key.queue;
         let own = self.classes[place.class].levels.get(&Reverse(place.priority));
         let own = own.and_then(|l| l.lanes.get(&place.project));
         let rank = own.map_or(0, |lane| rank_in(&lane.jobs, place.seq));
         let mut ahead = 0;
-        for (id, class) in self.classes.iter().filter(|(_, c)| c.key.queue == queue) {
+        for (id, class) in self.classes.iter().filter(|(_, c)| c.key.queue == queue && rivals(&c.key)) {
             for (priority, level) in class.levels.range(..=Reverse(place.priority)) {
                 for (project, lane) in &level.lanes {
                     ahead += if priority.0 > place.priority {

@@ -118,7 +118,12 @@ impl Scheduler {
         if !busy.is_empty() {
             reasons.push(WhyReason::RunnersBusy {
                 runners: named(busy),
-                ahead: self.index.ahead(entry.place()),
+                // What other runners take is in nobody's way.
+                ahead: self.index.ahead(entry.place(), |key| {
+                    matching.iter().any(|r| {
+                        key.labels.is_subset_of(&r.offer.labels) && r.offer.boundary >= key.boundary
+                    })
+                }),
             });
         }
         if !unavailable.is_empty() {

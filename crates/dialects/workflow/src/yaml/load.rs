@@ -212,7 +212,13 @@ impl Loader<'_, '_> {
     }
 
     fn syntax_error(&mut self, error: &ScanError) -> Result<(), Stop> {
-        let at = offset(error.marker());
+        let mut at = offset(error.marker());
+        if is_tab(error.kind()) {
+            // The scanner stops behind the tab.
+            let before = self.report.source.slice(0, at);
+            let line = before.rfind(['\n', '\r']).map_or(0, |end| end + 1);
+            at = before[line..].rfind('\t').map_or(at, |tab| line + tab);
+        }
         let (code, message, hint) = explain(error);
         let d = self.report.error(at, code, message);
         d.hint = hint.map(str::to_owned);
@@ -248,6 +254,17 @@ fn add_entry(
     entries.push(entry);
 }
 
+fn is_tab(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::TabNotAllowed
+            | ErrorKind::TabInBlockIndentation
+            | ErrorKind::TabInIndentation
+            | ErrorKind::TabAtBlockScalarStart
+            | ErrorKind::TabInPlainScalar
+    )
+}
+
 /// Code, message and hint for what the scanner did not like.
 fn explain(error: &ScanError) -> (&'static str, String, Option<&'static str>) {
     const TABS: &str = "Indent with spaces; YAML does not allow tabs there";
@@ -262,11 +279,7 @@ fn explain(error: &ScanError) -> (&'static str, String, Option<&'static str>) {
             "The alias names an anchor that does not exist".to_owned(),
             Some("Anchors must stand before their aliases; quote a value that begins with '*'"),
         ),
-        ErrorKind::TabNotAllowed
-        | ErrorKind::TabInBlockIndentation
-        | ErrorKind::TabInIndentation
-        | ErrorKind::TabAtBlockScalarStart
-        | ErrorKind::TabInPlainScalar => ("yaml", "A tab is not allowed here".to_owned(), Some(TABS)),
+        kind if is_tab(kind) => ("yaml", "A tab is not allowed here".to_owned(), Some(TABS)),
         ErrorKind::InvalidQuotedScalarIndent | ErrorKind::UnclosedQuotedScalar => (
             "yaml",
             "A quoted value is not closed".to_owned(),

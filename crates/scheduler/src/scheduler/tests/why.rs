@@ -80,6 +80,10 @@ fn busy_draining_too_old() {
             WhyReason::VersionTooOld { runners: vec![RunnerId(3)] },
         ]
     );
+    // Jobs for other runners are in nobody's way.
+    (6..=9).for_each(|id| {
+        s.enqueue(QueuedJob { priority: 1, ..with_labels(id, "gpu") }, T0);
+    });
     insta::assert_snapshot!(told(&s, 3).0, @"1 matching runner is busy; 2 jobs go first.");
     insta::assert_snapshot!(told(&s, 1).0, @"1 matching runner is busy; it is next.");
     s.runner_removed(RunnerId(1), T0);
