@@ -38,7 +38,11 @@ fn a_one_off_runner_works_in_a_relative_directory() {
 fn labels_of_up_come_beside_the_default_ones() {
     let server = TestServer::up(BINARY, &["--label", "gpu", "--label", "Linux"]);
     let cli = server.cli();
-    let both = file(&server, "both.yml", "runs-on: [self-hosted, linux, ubuntu-latest, gpu]\nsteps: [{run: 'true'}]\n");
+    let both = file(
+        &server,
+        "both.yml",
+        "runs-on: [self-hosted, linux, ubuntu-latest, gpu]\nsteps: [{run: 'true'}]\n",
+    );
     assert_eq!(cli.run(&["submit", &both, "--wait"]).code, 0);
 }
 
@@ -51,7 +55,10 @@ fn documents_that_no_server_reads_are_located() {
         let refused = cli.run(&args);
         assert_ne!(refused.code, 0);
         let said = format!("{}{}", refused.stdout, refused.stderr);
-        assert!(said.contains("large.yml:1:1: error[too-large]") && said.contains("hint:"), "{args:?}: {said}");
+        assert!(
+            said.contains("large.yml:1:1: error[too-large]") && said.contains("hint:"),
+            "{args:?}: {said}"
+        );
     }
     assert_eq!(cli.run(&["submit", &large]).code, 2);
     let latin = server.data().join("latin.yml");

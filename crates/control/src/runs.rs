@@ -265,7 +265,9 @@ impl Control {
     async fn succeeded_nodes(&self, row: &RunRow) -> Result<HashMap<String, Vec<JobRow>>, Problem> {
         let jobs = self.inner.store.run_jobs(row.id, None).await.map_err(|e| store_problem(&e))?;
         // A run may fail without a failed job: where the graph itself could not be resolved.
-        if row.conclusion.is_some_and(Conclusion::is_ok) && jobs.iter().all(|j| j.conclusion.is_some_and(Conclusion::is_ok)) {
+        if row.conclusion.is_some_and(Conclusion::is_ok)
+            && jobs.iter().all(|j| j.conclusion.is_some_and(Conclusion::is_ok))
+        {
             return Err(Problem::new(Code::Conflict, format!("no job of run {} failed", row.id))
                 .with_hint("repeat all of it without --failed"));
         }

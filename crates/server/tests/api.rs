@@ -81,8 +81,7 @@ async fn the_management_api_works_without_the_prefix() {
     let bench = Bench::new().await;
     let (_, job) = bench.submit().await;
     let registration = bench.token(fleetfoot_model::api::TokenKind::Registration).await;
-    let body =
-        json!({"registrationToken": registration.token, "name": "plain", "description": "by hand", "labels": ["TEST"]});
+    let body = json!({"registrationToken": registration.token, "name": "plain", "description": "by hand", "labels": ["TEST"]});
     let registered = bench.json(bench.request("POST", "/runners/register").json(&body), 201).await;
     let (id, token) = (registered["id"].as_u64().unwrap(), registered["token"].as_str().unwrap());
     let post = |what: &str, body: serde_json::Value| {

@@ -74,13 +74,12 @@ pub(crate) fn restore(args: &RestoreArgs, format: Format) -> Result {
     if !args.file.is_file() {
         return Err(CliError::usage(format!("there is no file {}", args.file.display())));
     }
-    fleetfoot_store_sqlite::restore(&args.file, &data, args.force)
-        .map_err(|e| match e.kind {
-            StoreErrorKind::Corrupt => CliError::usage(e.to_string())
-                .because_of_source(&e)
-                .hint("name a file that `fleetfoot backup` wrote; nothing was changed"),
-            _ => wiring::store_error(&e, &data),
-        })?;
+    fleetfoot_store_sqlite::restore(&args.file, &data, args.force).map_err(|e| match e.kind {
+        StoreErrorKind::Corrupt => CliError::usage(e.to_string())
+            .because_of_source(&e)
+            .hint("name a file that `fleetfoot backup` wrote; nothing was changed"),
+        _ => wiring::store_error(&e, &data),
+    })?;
     done("restored", &data, format)
 }
 

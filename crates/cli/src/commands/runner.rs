@@ -239,7 +239,8 @@ fn config_error(error: ConfigError) -> CliError {
 
 /// The token that was refused is one for registration: the words for API tokens would lead astray.
 fn registering(error: IdentityError) -> CliError {
-    let refused = matches!(&error, IdentityError::Server(e) if e.code() == Some(fleetfoot_model::Code::Unauthorized));
+    let refused =
+        matches!(&error, IdentityError::Server(e) if e.code() == Some(fleetfoot_model::Code::Unauthorized));
     let out = CliError::from(error);
     if !refused {
         return out;

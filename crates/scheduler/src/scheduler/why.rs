@@ -120,9 +120,9 @@ impl Scheduler {
                 runners: named(busy),
                 // What other runners take is in nobody's way.
                 ahead: self.index.ahead(entry.place(), |key| {
-                    matching.iter().any(|r| {
-                        key.labels.is_subset_of(&r.offer.labels) && r.offer.boundary >= key.boundary
-                    })
+                    matching
+                        .iter()
+                        .any(|r| key.labels.is_subset_of(&r.offer.labels) && r.offer.boundary >= key.boundary)
                 }),
             });
         }
