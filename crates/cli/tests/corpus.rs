@@ -4,6 +4,11 @@
 //! the steps that are left out because they download something. Where the
 //! folder, or a tool that a workflow calls, is missing, the test says so and
 //! passes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests fail by panicking and say why they skip"
+)]
 
 use fleetfoot_testkit::{Fleetfoot, GitRepository, TestServer};
 use serde_json::{Value, json};

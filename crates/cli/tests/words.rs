@@ -1,5 +1,10 @@
 //! What a person meets at the edges: relative paths, refusals, things that are
 //! not there. Each says what to do, with the exit code of its kind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests fail by panicking and say why they skip"
+)]
 
 use fleetfoot_testkit::{Fleetfoot, TestServer};
 use serde_json::json;
