@@ -274,7 +274,7 @@ pub(crate) mod tests {
     pub(crate) fn view(status: &str, conclusion: Option<&str>, jobs: serde_json::Value) -> RunView {
         serde_json::from_value(json!({
             "id": 7, "number": 3, "attempt": 1, "kind": "workflow", "name": "CI", "title": "CI", "project": "default",
-            "path": "ci.yml", "event": "push", "actor": null, "status": status, "conclusion": conclusion,
+            "path": "ci.yml", "event": "push", "branch": "main", "actor": null, "status": status, "conclusion": conclusion,
             "created_at": "2026-11-20T18:00:00Z", "started_at": "2026-11-20T18:00:01Z",
             "finished_at": conclusion.map(|_| "2026-11-20T18:00:05Z"), "change": 1, "jobs": jobs,
         }))

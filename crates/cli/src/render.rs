@@ -18,12 +18,13 @@ pub(crate) fn runs(runs: &[RunView], style: Style, now: Timestamp) -> String {
                 style.word(run.status, run.conclusion),
                 printable(&run.title),
                 printable(&run.event),
+                printable(run.branch.as_deref().unwrap_or_default()),
                 style::elapsed(run.started_at, run.finished_at, now),
                 style::ago(run.created_at, now),
             ]
         })
         .collect();
-    style::table(&["", "RUN", "STATUS", "TITLE", "EVENT", "TIME", "CREATED"], &rows)
+    style::table(&["", "RUN", "STATUS", "TITLE", "EVENT", "BRANCH", "TIME", "CREATED"], &rows)
 }
 
 /// A run with its jobs and steps.
@@ -211,8 +212,8 @@ mod tests {
         · job 2 lint queued on here (-)
         ");
         insta::assert_snapshot!(runs(std::slice::from_ref(&view), Style::PLAIN, now()), @r"
-           RUN  STATUS   TITLE  EVENT  TIME  CREATED
-        ✗  7    failure  CI     push   4.0s  2m ago
+           RUN  STATUS   TITLE  EVENT  BRANCH  TIME  CREATED
+        ✗  7    failure  CI     push   main    4.0s  2m ago
         ");
         insta::assert_snapshot!(result_table(&view, Style::PLAIN, now()), @r"
            JOB   RESULT   TIME

@@ -145,12 +145,8 @@ impl Control {
         let rows =
             self.inner.store.list_runs(filter, cursor, limit + 1).await.map_err(|e| store_problem(&e))?;
         let more = rows.len() > limit;
-        let mut items: Vec<RunView> = Vec::with_capacity(limit.min(rows.len()));
-        for row in rows.into_iter().take(limit) {
-            // One by one: a payload holds its document, and a page of them would be a lot at once.
-            let payload = self.inner.store.run_payload(row.id).await.map_err(|e| store_problem(&e))?;
-            items.push(crate::views::run_view(row, payload.as_ref()));
-        }
+        let items: Vec<RunView> =
+            rows.into_iter().take(limit).map(|row| crate::views::run_view(row, None)).collect();
         let next_cursor = more.then(|| items.last().map(|r| r.id.to_string())).flatten();
         Ok(Page { items, next_cursor })
     }

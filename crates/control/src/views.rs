@@ -33,6 +33,7 @@ pub(crate) fn run_view(row: RunRow, payload: Option<&RunPayload>) -> RunView {
         path: row.path,
         event: row.event,
         actor: row.actor,
+        branch: row.branch,
         repository: payload.and_then(|p| p.params.repository.clone()),
         status: row.status,
         conclusion: row.conclusion,

@@ -182,9 +182,9 @@ async fn a_rerun_of_the_failed_jobs_keeps_the_others() {
 async fn a_run_without_a_failed_job_has_none_to_repeat() {
     let bench = Bench::new().await;
     let one = "on: push\njobs:\n  a:\n    runs-on: linux\n    steps:\n      - run: make\n";
+    let mut runner = bench.runner("r", &["linux"], 1).await;
     for document in [one, CHAIN] {
         let created = bench.submit(document).await;
-        let mut runner = bench.runner(&format!("r{}", created.run), &["linux"], 1).await;
         while bench.run(created.run).await.conclusion.is_none() {
             let job = runner.take().await;
             let mut done = result(Conclusion::Success);

@@ -121,7 +121,10 @@ pub struct RunView {
     pub event: String,
     /// Who caused it.
     pub actor: Option<String>,
-    /// The repository.
+    /// Branch or tag (short name of the ref), if known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub branch: Option<String>,
+    /// The repository; only in the view of a single run.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub repository: Option<Repository>,
     /// Where it stands.
