@@ -32,7 +32,7 @@ fn main() -> std::io::Result<()> {
     let contexts = serde_json::json!({
         "github": {
             "ref": "refs/heads/main", "sha": "0123456789abcdef0123456789abcdef01234567", "event_name": "push",
-            "actor": "someone", "run_id": 1234, "workspace": "/work/project", "repository": "owner/name",
+            "actor": "someone", "run_id": 1234, "workspace": "/home/me/project", "repository": "owner/name",
             "event": {"pull_request": {"labels": [{"name": "bug"}, {"name": "help wanted"}, {"name": "Deploy"}]}}
         },
         "needs": {
