@@ -15,6 +15,8 @@ pub(crate) const DATA: &str = "FLEETFOOT_DATA";
 pub(crate) const LISTEN: &str = "FLEETFOOT_LISTEN";
 /// Public address of the server.
 pub(crate) const PUBLIC_URL: &str = "FLEETFOOT_PUBLIC_URL";
+/// Object store for finished logs.
+pub(crate) const OBJECTS: &str = "FLEETFOOT_OBJECTS";
 /// Output format.
 pub(crate) const OUTPUT: &str = "FLEETFOOT_OUTPUT";
 /// PEM file with further certificate authorities.
@@ -34,6 +36,10 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     (DATA, "State directory of `up` and `server` (default `$XDG_DATA_HOME/fleetfoot`)"),
     (LISTEN, "Address on which `up` and `server` listen"),
     (PUBLIC_URL, "Public address of the server, shown to jobs and in links"),
+    (
+        OBJECTS,
+        "Object store to which finished logs are copied: `s3://bucket/prefix`, `az://…`, `gs://…` or a directory",
+    ),
     (OUTPUT, "`text` or `json`"),
     (CA_FILE, "PEM file with further certificate authorities"),
     (LOG, "What `up`, `server` and `runner up` log: `info`, `debug`, `fleetfoot_runner=trace`"),

@@ -53,6 +53,7 @@ impl Local {
             lease: Duration::from_secs(3600),
             retention: None,
             durable: false,
+            objects: None,
         };
         let dialects = wiring::dialects()
             .into_iter()

@@ -4,7 +4,7 @@
 use crate::error::{CliError, Result};
 use fleetfoot_control::{Control, Options};
 use fleetfoot_model::plan::Dialect;
-use fleetfoot_objects::{LogOptions, LogStore};
+use fleetfoot_objects::{LogOptions, LogStore, Objects, ObjectsConfig};
 use fleetfoot_store::{StoreError, StoreErrorKind};
 use fleetfoot_store_sqlite::SqliteStore;
 use fleetfoot_workflow::{JobDialect, WorkflowDialect};
@@ -29,6 +29,8 @@ pub(crate) struct PlaneOptions {
     pub(crate) retention: Option<Duration>,
     /// Flush before answering; only throw-away runs do without.
     pub(crate) durable: bool,
+    /// Object store to which finished logs are copied (`s3://bucket/prefix`, a directory, …).
+    pub(crate) objects: Option<String>,
 }
 
 /// Every kind of document.
@@ -39,6 +41,10 @@ pub(crate) fn dialects() -> Vec<Arc<dyn Dialect>> {
 /// Opens the state and starts a control plane over it.
 pub(crate) async fn control(options: &PlaneOptions, dialects: Vec<Arc<dyn Dialect>>) -> Result<Control> {
     let data = options.data.clone();
+    let archive = match &options.objects {
+        Some(url) => Some(open_objects(url).await?),
+        None => None,
+    };
     let durable = options.durable;
     // Opening replays a write-ahead log and runs migrations: not on a thread that serves others.
     let opened = tokio::task::spawn_blocking(move || {
@@ -47,7 +53,7 @@ pub(crate) async fn control(options: &PlaneOptions, dialects: Vec<Arc<dyn Dialec
         } else {
             SqliteStore::open_scratch(&data)
         };
-        let logs = LogStore::open(&data.join(LOGS), LogOptions { durable, ..LogOptions::default() });
+        let logs = LogStore::open(&data.join(LOGS), LogOptions { durable, archive, ..LogOptions::default() });
         (store, logs)
     });
     let (store, logs) =
@@ -61,6 +67,18 @@ pub(crate) async fn control(options: &PlaneOptions, dialects: Vec<Arc<dyn Dialec
         retention: options.retention,
     };
     Control::start(Arc::new(store), logs, dialects, settings).await.map_err(CliError::from)
+}
+
+/// Opens the object store and tries it, so that a mistake shows at the start and not with the first log.
+async fn open_objects(url: &str) -> Result<Objects> {
+    let wrong = |e: fleetfoot_objects::ObjectError| {
+        CliError::usage(format!("the object store {url} cannot be used: {e}"))
+            .hint("s3://BUCKET/PREFIX, az://CONTAINER/PREFIX, gs://BUCKET/PREFIX or an absolute directory; credentials come from the usual environment variables")
+    };
+    let config = ObjectsConfig { url: url.to_owned(), options: std::collections::BTreeMap::new() };
+    let objects = Objects::open(&config).map_err(wrong)?;
+    objects.check().await.map_err(wrong)?;
+    Ok(objects)
 }
 
 /// What a failing store means for whoever started it.

@@ -290,3 +290,34 @@ fn watching_survives_a_restart_of_the_server() {
     let said = String::from_utf8_lossy(&watched.stderr);
     assert!(said.contains("lost") && said.contains("again after"), "{said}");
 }
+
+#[test]
+fn finished_logs_are_copied_to_the_object_store() {
+    let bucket = tempfile::tempdir().unwrap();
+    let server = TestServer::up(BINARY, &["--objects", bucket.path().to_str().unwrap()]);
+    let path = file(&server, "a.yml", &plain("echo kept elsewhere"));
+    assert_eq!(server.cli().run(&["submit", &path, "--wait"]).code, 0);
+    let stored = || {
+        let found =
+            std::process::Command::new("grep").args(["-rl", "kept elsewhere"]).arg(bucket.path()).output();
+        (!found.unwrap().stdout.is_empty()).then_some(())
+    };
+    wait_until("the log is in the object store", Duration::from_secs(20), stored);
+}
+
+#[test]
+fn an_object_store_that_cannot_be_used_is_refused_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let refused = Fleetfoot::new(BINARY, dir.path()).run(&[
+        "server",
+        "--data",
+        data.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+        "--objects",
+        "ftp://nowhere",
+    ]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("object store") && refused.stderr.contains("hint:"), "{refused:?}");
+}

@@ -78,6 +78,9 @@ struct PlaneArgs {
     /// Completed runs are deleted after this many days; 0 keeps them
     #[arg(long, value_name = "DAYS", default_value_t = 90)]
     retention_days: u64,
+    /// Copy finished logs to this object store: s3://BUCKET/PREFIX, az://…, gs://… or an absolute directory
+    #[arg(long, value_name = "URL", env = environment::OBJECTS)]
+    objects: Option<String>,
 }
 
 pub(crate) async fn up(args: UpArgs, format: Format) -> Result {
@@ -111,6 +114,7 @@ async fn foreground(
         retention: (args.retention_days > 0)
             .then(|| Duration::from_secs(args.retention_days.saturating_mul(86_400))),
         durable: true,
+        objects: args.objects.clone(),
     };
     let control = wiring::control(&plane, wiring::dialects()).await?;
     let admin = admin_token(&control, &data).await?;

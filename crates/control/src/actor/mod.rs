@@ -311,8 +311,14 @@ impl Actor {
         for attempt in batch.closed_logs {
             let inner = self.inner.clone();
             self.inner.tasks.spawn(async move {
-                if let Err(e) = inner.logs.close(attempt).await {
-                    warn!(%attempt, error = %e, "cannot close a log");
+                let closed = inner.logs.close(attempt).await;
+                if let Err(e) = closed {
+                    return warn!(%attempt, error = %e, "cannot close a log");
+                }
+                if inner.logs.has_archive()
+                    && let Err(e) = inner.logs.archive(attempt).await
+                {
+                    warn!(%attempt, error = %e, "cannot copy a log to the object store; it stays here");
                 }
             });
         }

@@ -126,6 +126,12 @@ impl LogStore {
         configured.ok_or_else(|| ObjectError::BadConfig("no object store is configured for logs".into()))
     }
 
+    /// Whether closed logs can be copied to an object store.
+    #[must_use]
+    pub fn has_archive(&self) -> bool {
+        self.inner.options.archive.is_some()
+    }
+
     /// Copies a closed log to the object store. The local segments stay until
     /// [`LogStore::evict`]. Archiving again changes nothing.
     ///
