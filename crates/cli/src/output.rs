@@ -7,6 +7,7 @@ use crate::error::{CliError, Result};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::io::{self, ErrorKind, Write};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 /// How data is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -32,6 +33,25 @@ pub(crate) fn print(text: &str) -> Result<()> {
 /// Writes one line to standard output.
 pub(crate) fn line(text: &str) -> Result<()> {
     write(format!("{text}\n").as_bytes())
+}
+
+/// Lines that may wait for a reader of [`background_lines`].
+const WAITING_LINES: usize = 1024;
+
+/// Prints lines to standard output from a thread of its own, for those who must never wait for a
+/// reader. The second part resolves when the senders are gone and everything is printed.
+pub(crate) fn background_lines() -> (SyncSender<String>, tokio::sync::oneshot::Receiver<()>) {
+    let (lines, waiting) = sync_channel::<String>(WAITING_LINES);
+    let (done, printed) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        for text in waiting {
+            if line(&text).is_err() {
+                break;
+            }
+        }
+        let _ = done.send(());
+    });
+    (lines, printed)
 }
 
 /// Writes one line of JSON to standard output.

@@ -401,6 +401,7 @@ async fn up(settings: &Settings, format: Format) -> Result {
     let executor = Arc::new(EngineExecutor::process(&config, &identity).map_err(no_processes)?);
     let style = Style::stdout();
     let (id, server) = (identity.id, identity.server.clone());
+    let (lines, printed) = output::background_lines();
     let notices: fleetfoot_runner::NoticeFn = Arc::new(move |notice| {
         // These lines are what people and scripts wait for: they are the data of this command.
         let line = match (format, notice) {
@@ -411,10 +412,13 @@ async fn up(settings: &Settings, format: Format) -> Result {
             (Format::Text, Notice::Warning { .. } | Notice::ConnectionLost { .. }) => style.yellow(&notice.to_string()),
             (Format::Text, _) => notice.to_string(),
         };
-        // Nobody reading is no reason to stop working.
-        let _ = output::line(&line);
+        // Nobody reading is no reason to stop working: a line that finds no room is dropped.
+        let _ = lines.try_send(line);
     });
-    fleetfoot_runner::up(config, identity, transport, executor, notices, shutdown).await?;
+    let ended = fleetfoot_runner::up(config, identity, transport, executor, notices, shutdown).await;
+    // The last lines get a moment, and no more than that.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), printed).await;
+    ended?;
     Ok(Exit::Ok)
 }
 
