@@ -4,6 +4,7 @@
 
 use fleetfoot_testkit::{Fleetfoot, GitRepository, TestRunner, TestServer, wait_until};
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_fleetfoot");
@@ -279,15 +280,18 @@ fn watching_survives_a_restart_of_the_server() {
     let created = cli.run(&["submit", &path, "--output", "json"]).json();
     let (run, job) = (created["run"].to_string(), created["jobs"][0]["id"].to_string());
     let follower = cli.command(&["logs", &job, "--follow"]).spawn().unwrap();
-    let watcher = cli.command(&["watch", &run, "--exit-status"]).spawn().unwrap();
+    let mut watcher = cli.command(&["watch", &run, "--exit-status"]).spawn().unwrap();
+    // Its first words say that it is connected: only then is there a connection to lose.
+    let mut words = BufReader::new(watcher.stderr.take().unwrap());
+    let mut said = String::new();
+    words.read_line(&mut said).unwrap();
     wait_until("the first line", MINUTE, || (cli.run(&["logs", &job]).stdout == "before\n").then_some(()));
     server.kill_and_restart();
     std::fs::write(&gate, "").unwrap();
     let followed = follower.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&followed.stdout), "before\nafter\n");
-    let watched = watcher.wait_with_output().unwrap();
-    assert_eq!(watched.status.code(), Some(0), "{watched:?}");
-    let said = String::from_utf8_lossy(&watched.stderr);
+    words.read_to_string(&mut said).unwrap();
+    assert_eq!(watcher.wait().unwrap().code(), Some(0), "{said}");
     assert!(said.contains("lost") && said.contains("again after"), "{said}");
 }
 
