@@ -63,6 +63,8 @@ fn params(one: &Chosen, request: &CreateRun) -> RunParams {
         matrix: request.matrix.clone(),
         queue: request.queue.clone(),
         priority: request.priority.unwrap_or(0),
+        files: request.files.clone(),
+        untrusted: false,
     }
 }
 
@@ -98,13 +100,7 @@ fn resolve(one: &Chosen, plan: &Plan, contexts: &Contexts, params: &RunParams) -
 }
 
 fn step(step: &StepSpec) -> String {
-    let text = match (&step.name, &step.action) {
-        (Some(name), _) => name.clone(),
-        (None, StepAction::Run { script, .. }) => {
-            format!("Run {}", script.lines().next().unwrap_or_default())
-        }
-        (None, StepAction::Uses { uses, .. }) => format!("Run {uses}"),
-    };
+    let text = step.raw_name();
     match &step.condition {
         Some(condition) => format!("{text} [if {condition}]"),
         None => text,

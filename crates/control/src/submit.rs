@@ -123,6 +123,7 @@ pub(crate) fn request_of(row: &RunRow, payload: &RunPayload, secrets: IndexMap<S
         matrix: params.matrix,
         queue: params.queue,
         priority: (params.priority != 0).then_some(params.priority),
+        files: params.files,
     }
 }
 
@@ -153,6 +154,8 @@ fn params(who: &Principal, request: &CreateRun) -> RunParams {
         matrix: request.matrix.clone(),
         queue: request.queue.clone(),
         priority: request.priority.unwrap_or(0),
+        files: request.files.clone(),
+        untrusted: false,
     }
 }
 

@@ -189,6 +189,7 @@ impl Control {
             job_token: self.inner.vault.job_token(attempt),
             repository: payload.params.repository,
             server_url: self.inner.options.server_url.clone(),
+            services: None,
         })
     }
 

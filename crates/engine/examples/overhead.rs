@@ -57,6 +57,7 @@ fn assignment(number: u64, script: &str, shell: Option<&str>) -> Assignment {
         job_token: "ffj_0123456789abcdef0123456789".into(),
         repository: None,
         server_url: String::new(),
+        services: None,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::config::EngineConfig;
 use crate::environment::{self, Environment};
 use crate::outcome::{Outcome, Timeouts};
 use crate::output::{Log, Output};
-use crate::prepare::{Ready, raw_name};
+use crate::prepare::Ready;
 use crate::process::Watch;
 use crate::scope::{Contexts, StepScope};
 use crate::sink::Sink;
@@ -188,7 +188,7 @@ impl<'a> Attempt<'a> {
             .enumerate()
             .map(|(index, task)| {
                 let (id, name) = match task {
-                    Task::Step(at) => (spec.steps[*at].id.clone(), raw_name(&spec.steps[*at])),
+                    Task::Step(at) => (spec.steps[*at].id.clone(), spec.steps[*at].raw_name()),
                     Task::Started(_) => ("__set_up_runner".to_owned(), "Set up runner".to_owned()),
                     Task::Completed(_) => ("__complete_runner".to_owned(), "Complete runner".to_owned()),
                 };
@@ -333,11 +333,15 @@ impl<'a> Attempt<'a> {
                     StepAction::Uses { uses, with } => {
                         self.uses(index, uses, with, &env, ready.timeout_seconds).await
                     }
+                    StepAction::Wait { .. } | StepAction::Cancel { .. } => Outcome::failure(
+                        Reason::BadSpecification,
+                        "background steps are not supported by this runner".to_owned(),
+                    ),
                 };
                 (ready, outcome)
             }
             Err(message) => {
-                let ready = Ready { name: raw_name(step), continue_on_error: false, timeout_seconds: None };
+                let ready = Ready { name: step.raw_name(), continue_on_error: false, timeout_seconds: None };
                 self.begin(index, None);
                 (ready, Outcome::failure(Reason::BadSpecification, message))
             }

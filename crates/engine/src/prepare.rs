@@ -42,9 +42,9 @@ impl Attempt<'_> {
         let name = match (&step.name, &step.action) {
             (Some(name), _) => self.text(name, &scope).unwrap_or_else(|_| name.clone()),
             (None, StepAction::Run { script, .. }) => {
-                run_name(&self.text(script, &scope).unwrap_or_else(|_| script.clone()))
+                StepSpec::run_name(&self.text(script, &scope).unwrap_or_else(|_| script.clone()))
             }
-            (None, StepAction::Uses { .. }) => raw_name(step),
+            (None, _) => step.raw_name(),
         };
         let value = |template: &Option<String>, key: &str| match template {
             None => Ok(None),
@@ -76,18 +76,4 @@ impl Attempt<'_> {
         };
         Ok(Some(Ready { name: self.log.masker.mask(&name), continue_on_error, timeout_seconds }))
     }
-}
-
-/// The name before anything is evaluated.
-pub(crate) fn raw_name(step: &StepSpec) -> String {
-    match (&step.name, &step.action) {
-        (Some(name), _) => name.clone(),
-        (None, StepAction::Run { script, .. }) => run_name(script),
-        (None, StepAction::Uses { uses, .. }) => format!("Run {uses}"),
-    }
-}
-
-/// `Run` and the first line of the script.
-fn run_name(script: &str) -> String {
-    format!("Run {}", script.lines().map(str::trim).find(|l| !l.is_empty()).unwrap_or_default())
 }

@@ -58,6 +58,9 @@ pub struct CreateRun {
     /// Added to the priority of every job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
+    /// Documents that this one calls, by the reference as written (`./.github/workflows/build.yml`).
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub files: IndexMap<String, String>,
 }
 
 /// Answer to a create: what `submit` prints.

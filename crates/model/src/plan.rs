@@ -27,6 +27,20 @@ pub trait Dialect: Send + Sync {
     /// # Errors
     /// All findings; at least one is an error.
     fn parse(&self, source: &Source) -> Result<Arc<dyn Document>, Diagnostics>;
+
+    /// Like [`parse`](Self::parse), with the documents that this one may call, by reference as written.
+    /// What it calls but `files` lacks is told by [`Document::missing`].
+    ///
+    /// # Errors
+    /// All findings, also those in called documents; at least one is an error.
+    fn parse_with(
+        &self,
+        source: &Source,
+        files: &IndexMap<String, String>,
+    ) -> Result<Arc<dyn Document>, Diagnostics> {
+        let _ = files;
+        self.parse(source)
+    }
 }
 
 /// A parsed document that is free of errors.
@@ -34,6 +48,12 @@ pub trait Document: Send + Sync + std::fmt::Debug {
     /// Its own name (`name:`), if it has one.
     fn name(&self) -> Option<&str> {
         None
+    }
+
+    /// References of documents that it calls, directly or through others, and that were not given to
+    /// [`Dialect::parse_with`]. While there are any, the document cannot be planned.
+    fn missing(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Findings that do not make the document unusable.
@@ -109,6 +129,14 @@ pub struct RunParams {
     pub queue: Option<String>,
     /// Added to the priority of every job.
     pub priority: i32,
+    /// Documents that the main one calls, by the reference as written
+    /// (`./.github/workflows/build.yml`, `OWNER/REPO/PATH@REF`).
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub files: IndexMap<String, String>,
+    /// Caused by somebody who may not write to the repository (a fork): its jobs get no secrets, a
+    /// token that only reads, and caches that they cannot write for others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub untrusted: bool,
 }
 
 /// The graph of jobs of a run.

@@ -53,6 +53,95 @@ pub struct JobSpec {
     pub continue_on_error: bool,
     /// What the job may use at most.
     pub limits: Limits,
+    /// Which secrets of the run the job sees.
+    #[serde(skip_serializing_if = "SecretAccess::is_all")]
+    pub secrets: SecretAccess,
+    /// `permissions` by scope (`contents` -> `read`), as in force for this job; absent means the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<IndexMap<String, String>>,
+    /// `environment`: the environment that the job deploys to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<EnvironmentUse>,
+    /// `container`: the image in which the steps run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerSpec>,
+    /// `services`: containers beside the job, by name.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub services: IndexMap<String, ContainerSpec>,
+}
+
+/// Which secrets of the run a job sees.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretAccess {
+    /// All of them.
+    #[default]
+    All,
+    /// Only what each calling workflow passed on, from the outermost call to the innermost. The values
+    /// of a layer are templates over the secrets that the layer before it gives.
+    Mapped(Vec<SecretLayer>),
+}
+
+impl SecretAccess {
+    /// Whether nothing is held back.
+    #[must_use]
+    pub const fn is_all(&self) -> bool {
+        matches!(self, Self::All)
+    }
+}
+
+/// `secrets` of one call of a reusable workflow.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct SecretLayer {
+    /// Contexts other than `secrets` that the values may use, as they were at the call.
+    #[schema(value_type = Object)]
+    pub contexts: Contexts,
+    /// Templates by name of the secret that the called workflow sees.
+    pub values: IndexMap<String, String>,
+}
+
+/// `environment` of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct EnvironmentUse {
+    /// Its name, evaluated.
+    pub name: String,
+    /// Address of what was deployed (template, evaluated after the last step).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// `container` or one of `services`. All strings are templates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct ContainerSpec {
+    /// Image; if it is empty after evaluation the container is left out.
+    pub image: String,
+    /// Environment of the container.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub env: IndexMap<String, String>,
+    /// Ports as in `HOST:CONTAINER/PROTOCOL`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<String>,
+    /// Volumes as in `SOURCE:DESTINATION:MODE`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<String>,
+    /// Further options, as on the command line of the engine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<String>,
+    /// User at the registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Password at the registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// Replaces the entry point of the image (services).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<String>,
+    /// Replaces the command of the image (services).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
 }
 
 /// Resource limits that a job asks for; a runner may have lower ones.
@@ -104,9 +193,33 @@ pub struct StepSpec {
     pub timeout_minutes: Option<String>,
     /// What it does.
     pub action: StepAction,
+    /// The job goes on while this step runs (`background: true`, or a member of `parallel`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub background: bool,
     /// Line in the document where the step begins, from 1; 0 if unknown.
     #[serde(default)]
     pub line: usize,
+}
+
+impl StepSpec {
+    /// Its name before anything is evaluated: as written, or generated.
+    #[must_use]
+    pub fn raw_name(&self) -> String {
+        match (&self.name, &self.action) {
+            (Some(name), _) => name.clone(),
+            (None, StepAction::Run { script, .. }) => Self::run_name(script),
+            (None, StepAction::Uses { uses, .. }) => format!("Run {uses}"),
+            (None, StepAction::Wait { steps }) if steps.is_empty() => "Wait for all".to_owned(),
+            (None, StepAction::Wait { .. }) => "Wait".to_owned(),
+            (None, StepAction::Cancel { .. }) => "Cancel".to_owned(),
+        }
+    }
+
+    /// The generated name of a script: `Run` and its first line.
+    #[must_use]
+    pub fn run_name(script: &str) -> String {
+        format!("Run {}", script.lines().map(str::trim).find(|l| !l.is_empty()).unwrap_or_default())
+    }
 }
 
 /// What a step does.
@@ -131,6 +244,18 @@ pub enum StepAction {
         /// Its inputs (templates).
         #[serde(default)]
         with: IndexMap<String, String>,
+    },
+    /// Waits for background steps and applies what they changed (`wait`; `wait-all` names none). A
+    /// `parallel` list is its steps in the background and then this.
+    Wait {
+        /// Ids of the steps; empty means all that still run.
+        #[serde(default)]
+        steps: Vec<String>,
+    },
+    /// Ends a background step (`cancel`).
+    Cancel {
+        /// Id of the step.
+        step: String,
     },
 }
 

@@ -303,4 +303,24 @@ pub struct Assignment {
     pub repository: Option<Repository>,
     /// Public address of the server, as the runner should show it to steps.
     pub server_url: String,
+    /// Addresses and token of the services for actions; absent where none are offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<JobServices>,
+}
+
+/// The services that actions speak to (artifacts, caches, identity tokens).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct JobServices {
+    /// `ACTIONS_RUNTIME_URL`, with a slash at the end.
+    pub runtime_url: String,
+    /// `ACTIONS_RESULTS_URL`, with a slash at the end.
+    pub results_url: String,
+    /// `ACTIONS_CACHE_URL`, with a slash at the end.
+    pub cache_url: String,
+    /// `ACTIONS_RUNTIME_TOKEN`: a JWT whose `scp` names run and job; ends with the attempt.
+    pub runtime_token: String,
+    /// `ACTIONS_ID_TOKEN_REQUEST_URL`; absent without `id-token: write`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token_url: Option<String>,
 }

@@ -88,6 +88,7 @@ async fn sync(
                         shell: Some("sh".into()),
                         working_directory: None,
                     },
+                    background: false,
                     line: 1,
                 };
                 let spec = JobSpec {

@@ -21,8 +21,12 @@ pub(crate) struct Migration {
 }
 
 /// Every migration in order.
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "initial", sql: include_str!("../migrations/0001_initial.sql") }];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "initial", sql: include_str!("../migrations/0001_initial.sql") },
+    Migration { version: 2, name: "services", sql: include_str!("../migrations/0002_services.sql") },
+    Migration { version: 3, name: "projects", sql: include_str!("../migrations/0003_projects.sql") },
+    Migration { version: 4, name: "triggers", sql: include_str!("../migrations/0004_triggers.sql") },
+];
 
 /// The newest schema that this program knows.
 pub(crate) const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
@@ -164,7 +168,12 @@ mod tests {
 
     /// Rows as the schema of each version had them; a new migration adds a file here, so that it
     /// is replayed over rows of every age.
-    const SAMPLES: &[(i64, &str)] = &[(1, include_str!("../migrations/samples/0001.sql"))];
+    const SAMPLES: &[(i64, &str)] = &[
+        (1, include_str!("../migrations/samples/0001.sql")),
+        (2, include_str!("../migrations/samples/0002.sql")),
+        (3, include_str!("../migrations/samples/0003.sql")),
+        (4, include_str!("../migrations/samples/0004.sql")),
+    ];
 
     fn open(dir: &Path) -> Connection {
         open_writer(&dir.join("fleetfoot.db"), Durability::Full).unwrap()
@@ -195,7 +204,12 @@ mod tests {
             .iter()
             .map(|m| format!("{} {} {}", m.version, m.name, blake3::hash(m.sql.as_bytes())))
             .collect();
-        insta::assert_snapshot!(sums.join("\n"), @"1 initial 88238acd2367259ff2da0f052a0fd463453587bf1bd74e0c775086271e700f7f");
+        insta::assert_snapshot!(sums.join("\n"), @r"
+        1 initial 88238acd2367259ff2da0f052a0fd463453587bf1bd74e0c775086271e700f7f
+        2 services 8884f31fc9731f6ea200b20db46e4f696ee71792383a3de8f08d7e4d0d6e2019
+        3 projects c82fbff1d8f46b951ab0da11115d60acbd719d5b3100302e58fbf6afc730badc
+        4 triggers 02144fe447b21d15d8dcb9292339135533567793d2e7c45df6ccaeca3b6ff7a0
+        ");
     }
 
     #[tokio::test]

@@ -50,6 +50,29 @@ pub(crate) struct Request {
     pub(crate) reply: oneshot::Sender<Answer>,
 }
 
+/// What comes to the writer.
+pub(crate) enum Message {
+    /// Operations, committed together with those of others.
+    Operations(Request),
+    /// Work in a transaction of its own; it answers its caller itself, after the commit.
+    Unit(Box<dyn FnOnce(&Connection) + Send>),
+}
+
+/// Runs `work` in a transaction of its own; after an error nothing of it took effect.
+pub(crate) fn in_transaction<T>(
+    conn: &Connection,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let done = catch_unwind(AssertUnwindSafe(|| work(conn)))
+        .unwrap_or(Err(rusqlite::Error::UnwindingPanic))
+        .and_then(|value| conn.prepare_cached("COMMIT")?.execute([]).map(|_| value));
+    if done.is_err() && !conn.is_autocommit() {
+        conn.execute_batch("ROLLBACK")?;
+    }
+    done
+}
+
 /// Counters for `/metrics`.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -107,24 +130,46 @@ impl Writer {
     }
 
     /// Serves requests until every sender is gone.
-    pub(crate) fn run(mut self, requests: &Receiver<Request>) {
-        while let Some(first) = self.next(requests) {
-            let mut batch = vec![first];
-            let mut operations = batch[0].writes.len();
-            while batch.len() < BATCH_REQUESTS && operations < BATCH_OPERATIONS {
-                let Ok(request) = requests.try_recv() else { break };
-                operations += request.writes.len();
-                batch.push(request);
+    pub(crate) fn run(mut self, messages: &Receiver<Message>) {
+        let mut ahead = None;
+        while let Some(first) = ahead.take().or_else(|| self.next(messages)) {
+            match first {
+                Message::Operations(request) => ahead = self.gather(request, messages),
+                Message::Unit(work) => {
+                    work(&self.conn);
+                    self.log_grew = true;
+                }
             }
-            self.serve(batch, operations as u64);
         }
         self.checkpoint("TRUNCATE");
         // Only statistics for the query planner: not worth a word if it fails.
         let _ = self.conn.execute_batch("PRAGMA optimize");
     }
 
+    /// Serves a request with those that wait behind it; gives back what it took but cannot join them.
+    fn gather(&mut self, first: Request, messages: &Receiver<Message>) -> Option<Message> {
+        let mut operations = first.writes.len();
+        let mut batch = vec![first];
+        let mut ahead = None;
+        while batch.len() < BATCH_REQUESTS && operations < BATCH_OPERATIONS {
+            match messages.try_recv() {
+                Ok(Message::Operations(request)) => {
+                    operations += request.writes.len();
+                    batch.push(request);
+                }
+                Ok(unit @ Message::Unit(_)) => {
+                    ahead = Some(unit);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        self.serve(batch, operations as u64);
+        ahead
+    }
+
     /// Waits for a request, and uses the wait.
-    fn next(&mut self, requests: &Receiver<Request>) -> Option<Request> {
+    fn next(&mut self, requests: &Receiver<Message>) -> Option<Message> {
         if self.log_grew {
             match requests.recv_timeout(IDLE) {
                 Ok(request) => return Some(request),

@@ -139,9 +139,10 @@ fn collect_if_adopted(pid: i32) -> bool {
     if registry.ours.as_ref().is_some_and(|ours| ours.contains(&pid)) {
         return false;
     }
-    let foreign_session = rustix::process::Pid::from_raw(pid)
-        .and_then(|p| rustix::process::getsid(Some(p)).ok())
-        .is_some_and(|session| Some(session) != rustix::process::getsid(None).ok());
+    // SAFETY: getsid takes and returns plain numbers. Not rustix: a session whose
+    // leader lives outside our pid namespace is 0, which its type cannot hold.
+    let (session, ours) = unsafe { (libc::getsid(pid), libc::getsid(0)) };
+    let foreign_session = session >= 0 && session != ours;
     if !foreign_session {
         return false;
     }

@@ -86,6 +86,7 @@ pub fn run_step(id: &str, script: &str) -> StepSpec {
         continue_on_error: None,
         timeout_minutes: None,
         action: StepAction::Run { script: script.into(), shell: None, working_directory: None },
+        background: false,
         line: 0,
     }
 }
@@ -123,6 +124,7 @@ impl Job {
             job_token: "ffj_0123456789abcdef".into(),
             repository: None,
             server_url: "http://127.0.0.1:7878".into(),
+            services: None,
         };
         let options = ProcessOptions { tag: format!("test-{number}"), ..ProcessOptions::default() };
         Self {

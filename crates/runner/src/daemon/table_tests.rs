@@ -21,6 +21,7 @@ fn assignment(job: u64) -> Assignment {
         job_token: String::new(),
         repository: None,
         server_url: String::new(),
+        services: None,
     }
 }
 

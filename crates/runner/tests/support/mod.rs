@@ -171,6 +171,7 @@ pub fn assignment(attempt: AttemptRef, name: &str) -> Assignment {
         job_token: "ffj_x".into(),
         repository: None,
         server_url: "http://fake".into(),
+        services: None,
     }
 }
 

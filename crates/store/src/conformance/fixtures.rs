@@ -122,6 +122,7 @@ pub fn job_payload(script: &str) -> JobPayload {
         continue_on_error: None,
         timeout_minutes: None,
         action: StepAction::Run { script: script.to_owned(), shell: None, working_directory: None },
+        background: false,
         line: 12,
     };
     let spec = JobSpec { key: "build".to_owned(), steps: vec![step], ..JobSpec::default() };

@@ -210,6 +210,7 @@ impl Planner<'_> {
             idle_timeout_seconds: job.extensions.idle_timeout_seconds,
             continue_on_error,
             limits: job.extensions.limits.clone(),
+            ..JobSpec::default()
         };
         let placement = Placement {
             labels: self.labels()?,

@@ -100,7 +100,17 @@ impl Report<'_> {
         };
         let line = self.source.line_of(node.start);
         let env = env.as_map().cloned().unwrap_or_default();
-        Some(StepSpec { id, name, condition, env, continue_on_error, timeout_minutes, action, line })
+        Some(StepSpec {
+            id,
+            name,
+            condition,
+            env,
+            continue_on_error,
+            timeout_minutes,
+            action,
+            background: false,
+            line,
+        })
     }
 
     fn step_keys(&mut self, entries: &[Entry], known: &[&str], kind: &str) {
@@ -235,6 +245,9 @@ impl Ids {
                 None if uses.starts_with('.') => "self".to_owned(),
                 None => remote_name(uses).unwrap_or_else(|| "run".to_owned()),
             },
+            StepAction::Wait { steps } if steps.is_empty() => "wait-all".to_owned(),
+            StepAction::Wait { .. } => "wait".to_owned(),
+            StepAction::Cancel { .. } => "cancel".to_owned(),
         };
         let legal = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' };
         let base: String = "__".chars().chain(base.chars().map(legal)).take(100).collect();

@@ -1,0 +1,1 @@
+//! Actions: references, manifests, and the cache that fetches them by git.

@@ -1,0 +1,1 @@
+//! The services that actions speak to: artifacts, caches, identity tokens.

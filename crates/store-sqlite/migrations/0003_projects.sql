@@ -1,0 +1,1 @@
+-- Secrets, variables, environments and approvals.

@@ -1,0 +1,1 @@
+-- Repositories, deliveries, schedules and reports.
