@@ -10,7 +10,7 @@ use fleetfoot_model::api::CreateRun;
 use fleetfoot_model::plan::{
     Document, NeedResult, Plan, PlanNode, Resolution, ResolveArgs, RunInfo, RunParams,
 };
-use fleetfoot_model::spec::{Contexts, StepAction, StepSpec};
+use fleetfoot_model::spec::{Contexts, StepSpec};
 use fleetfoot_model::{Conclusion, Diagnostics};
 use indexmap::IndexMap;
 use serde_json::{Value, json};

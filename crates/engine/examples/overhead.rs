@@ -43,6 +43,7 @@ fn assignment(number: u64, script: &str, shell: Option<&str>) -> Assignment {
             shell: shell.map(Into::into),
             working_directory: None,
         },
+        background: false,
         line: 0,
     };
     let spec = JobSpec { steps: vec![step], timeout_seconds: 600, ..JobSpec::default() };
