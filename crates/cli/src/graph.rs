@@ -65,6 +65,7 @@ fn params(one: &Chosen, request: &CreateRun) -> RunParams {
         priority: request.priority.unwrap_or(0),
         files: request.files.clone(),
         untrusted: false,
+        awaits_approval: None,
     }
 }
 

@@ -156,6 +156,7 @@ fn params(who: &Principal, request: &CreateRun) -> RunParams {
         priority: request.priority.unwrap_or(0),
         files: request.files.clone(),
         untrusted: false,
+        awaits_approval: None,
     }
 }
 

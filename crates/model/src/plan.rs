@@ -137,6 +137,9 @@ pub struct RunParams {
     /// token that only reads, and caches that they cannot write for others.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub untrusted: bool,
+    /// Nothing of the run starts before somebody approves it; says why, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub awaits_approval: Option<String>,
 }
 
 /// The graph of jobs of a run.
