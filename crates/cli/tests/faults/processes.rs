@@ -79,3 +79,31 @@ fn a_daemonising_child_does_not_outlive_its_job() {
     assert_eq!(processes_of(&server), Vec::<String>::new());
     assert_eq!(runner.stop().code(), Some(0));
 }
+
+/// In a container without an init of its own, the leader of the session lives outside, and the kernel
+/// says 0 when asked for it.
+#[test]
+fn a_session_that_began_outside_the_pid_namespace() {
+    let dir = tempfile::tempdir().unwrap();
+    let namespace = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+    let able = std::process::Command::new("unshare").args(namespace).arg("true").output();
+    if !able.as_ref().is_ok_and(|o| o.status.success()) {
+        println!("skipped: no new pid namespace can be made here: {able:?}");
+        return;
+    }
+    let file = dir.path().join("job.yml");
+    let script = "(setsid sleep 0.1 &)\nsleep 0.3\necho over";
+    std::fs::write(&file, one_step(script)).unwrap();
+    let ran = std::process::Command::new("unshare")
+        .args(namespace)
+        .args([BINARY, "run", "-W"])
+        .arg(&file)
+        .current_dir(dir.path())
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(0), "{errors}");
+    assert!(!errors.contains("panicked"), "{errors}");
+    assert!(String::from_utf8_lossy(&ran.stdout).contains("over") || errors.contains("over"), "{ran:?}");
+}

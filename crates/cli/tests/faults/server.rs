@@ -6,11 +6,12 @@ use fleetfoot_model::state::{Conclusion, Status};
 use fleetfoot_testkit::{Fleetfoot, TestRunner, TestServer};
 use rustix::process::Signal;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-const SLOTS: u32 = 12;
-const LINES: u32 = 200;
+/// Jobs that run when the server dies.
+const RUNNING: u32 = 50;
+const LINES: u32 = 120;
 
 fn sorted_lines(path: &Path) -> Vec<String> {
     let mut lines: Vec<String> =
@@ -23,18 +24,22 @@ fn sorted_lines(path: &Path) -> Vec<String> {
 #[test]
 fn killed_while_jobs_run_and_clients_submit() {
     let mut server = TestServer::server(BINARY, &[]);
-    let _runner = TestRunner::start(&server, "many", SLOTS + 2, &["linux"]);
+    let _runner = TestRunner::start(&server, "many", RUNNING + 2, &["linux"]);
     let dir = tempfile::tempdir().unwrap();
     let (started, short) = (dir.path().join("started"), dir.path().join("short"));
     let api = Api::of(&server);
-    let legs: Vec<String> = (1..=SLOTS).map(|n| n.to_string()).collect();
-    let script = format!("echo ${{{{ matrix.n }}}} >> {}\n{}", started.display(), numbered(LINES, 0.02));
+    let legs: Vec<String> = (1..=RUNNING).map(|n| n.to_string()).collect();
+    let script = format!("echo ${{{{ matrix.n }}}} >> {}\n{}", started.display(), numbered(LINES, 0.05));
     let strategy = format!("strategy:\n  matrix:\n    n: [{}]", legs.join(", "));
     let created = api.submit(&job(&strategy, &[&script]));
     wait_for("all legs to run", LONG, || (sorted_lines(&started).len() == legs.len()).then_some(()));
 
     // Clients submit all the while, and try again with the same key until they are answered.
     let end = AtomicBool::new(false);
+    let answered = AtomicUsize::new(0);
+    let more = |than: usize| {
+        wait_for("submits to be answered", LONG, || (answered.load(Ordering::Relaxed) > than).then_some(()));
+    };
     let acknowledged: Vec<(String, RunId)> = std::thread::scope(|scope| {
         let submitter = scope.spawn(|| {
             let api = api.again();
@@ -47,16 +52,19 @@ fn killed_while_jobs_run_and_clients_submit() {
                 let run =
                     wait_for("a submit to be answered", LONG, || api.try_submit(&document, Some(&key)).ok());
                 acknowledged.push((key, run.run));
+                answered.fetch_add(1, Ordering::Relaxed);
+                // A client that types, not one that floods.
                 std::thread::sleep(Duration::from_millis(100));
             }
             acknowledged
         });
-        std::thread::sleep(Duration::from_millis(700));
+        more(3);
         server.kill();
         // Not a condition but the fault itself: this long nobody answers.
         std::thread::sleep(Duration::from_secs(2));
+        let before = answered.load(Ordering::Relaxed);
         server.restart();
-        std::thread::sleep(Duration::from_millis(500));
+        more(before + 2);
         end.store(true, Ordering::Relaxed);
         submitter.join().unwrap()
     });
