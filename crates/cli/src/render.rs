@@ -147,6 +147,14 @@ fn reason_text(reason: &WhyReason) -> String {
             Some(best) => format!("it demands the boundary {minimum}; the strongest on offer is {best}"),
             None => format!("it demands the boundary {minimum}; nobody offers one"),
         },
+        WhyReason::LimitsNotAllowed { nearest } => {
+            let mut text = "it asks for more than any matching runner allows".to_owned();
+            for near in nearest {
+                let (name, refused) = (printable(&near.name), printable(&near.lacks.join(", ")));
+                let _ = write!(text, "\n    {name} is asked for {refused}");
+            }
+            text
+        }
         WhyReason::RunnersBusy { runners, ahead } => {
             format!("runners that match are busy ({}); {ahead} jobs go first", ids(runners))
         }

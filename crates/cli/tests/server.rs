@@ -325,3 +325,21 @@ fn an_object_store_that_cannot_be_used_is_refused_at_the_start() {
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.stderr.contains("object store") && refused.stderr.contains("hint:"), "{refused:?}");
 }
+
+#[test]
+fn a_job_that_asks_for_more_than_any_runner_allows_waits_and_says_so() {
+    let server = TestServer::up_with(BINARY, &["--slots", "1"], &[("FLEETFOOT_RUNNER_MAX_CPUS", "1.5")]);
+    let cli = server.cli();
+    let asking =
+        |cpus: &str| format!("runs-on: ubuntu-latest\nlimits: {{cpus: {cpus}}}\nsteps: [{{run: 'true'}}]\n");
+    let large = file(&server, "large.yml", &asking("64"));
+    let created = cli.run(&["submit", &large, "--output", "json"]).json();
+    let job = created["jobs"][0]["id"].to_string();
+    // Somebody who asks for less goes past it.
+    let small = file(&server, "small.yml", &asking("1.5"));
+    assert_eq!(cli.run(&["submit", &small, "--wait"]).code, 0);
+    let why = cli.run(&["why", &job, "--output", "json"]).json();
+    assert_eq!(why["reasons"][0]["code"], "limits_not_allowed", "{why}");
+    let words = cli.run(&["why", &job]).stdout;
+    assert!(words.contains("64 CPUs (allows 1.5)"), "{words}");
+}

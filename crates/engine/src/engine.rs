@@ -153,7 +153,9 @@ fn io_reason(error: &io::Error) -> Reason {
     }
 }
 
-/// What was asked for, but never more than the runner gives.
+/// What is in force: what was asked for, or the most that the runner allows. A job that asks for more
+/// is not given to this runner; if it comes nevertheless (the configuration changed meanwhile), it gets
+/// what is allowed, and the record of its boundary says so.
 fn capped(asked: &Limits, cap: &Limits) -> Limits {
     fn least<T: PartialOrd>(asked: Option<T>, cap: Option<T>) -> Option<T> {
         match (asked, cap) {

@@ -144,7 +144,7 @@ pub struct ContainerSpec {
     pub command: Option<String>,
 }
 
-/// Resource limits that a job asks for; a runner may have lower ones.
+/// Resource limits: what a job asks for, or the most that a runner allows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Limits {
@@ -157,6 +157,14 @@ pub struct Limits {
     /// Processes and threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<u64>,
+}
+
+impl Limits {
+    /// Whether none is given.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// `defaults.run`.
@@ -280,6 +288,9 @@ pub struct Placement {
     /// Concurrency group of the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Concurrency>,
+    /// What it asks for: a runner that allows less does not get it.
+    #[serde(skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
 }
 
 /// Name of the queue of jobs that name none.

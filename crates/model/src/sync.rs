@@ -9,7 +9,7 @@
 use crate::boundary::{Boundary, BoundaryRecord};
 use crate::ids::{AttemptRef, RunId};
 use crate::labels::Label;
-use crate::spec::{Contexts, JobSpec, Repository};
+use crate::spec::{Contexts, JobSpec, Limits, Repository};
 use crate::state::{Conclusion, Reason, Status};
 use crate::time::Timestamp;
 use indexmap::IndexMap;
@@ -64,6 +64,8 @@ pub struct RunnerInfo {
     pub system: SystemInfo,
     /// It leaves after one job.
     pub one_off: bool,
+    /// The most that a job may ask for.
+    pub limits: Limits,
 }
 
 /// The machine of a runner.

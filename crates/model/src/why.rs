@@ -50,6 +50,11 @@ pub enum WhyReason {
         /// The strongest boundary among the runners that match otherwise.
         best: Option<Boundary>,
     },
+    /// The job asks for more than any matching runner allows.
+    LimitsNotAllowed {
+        /// The runners that come nearest and what each does not allow (at most five).
+        nearest: Vec<NearRunner>,
+    },
     /// Matching runners are all busy.
     RunnersBusy {
         /// Who (at most twenty).
@@ -97,6 +102,6 @@ pub struct NearRunner {
     pub runner: RunnerId,
     /// Its name.
     pub name: String,
-    /// Labels it lacks.
+    /// Labels it lacks, or limits that it does not allow.
     pub lacks: Vec<String>,
 }

@@ -139,6 +139,7 @@ pub async fn up(
         capabilities: Default::default(),
         system: describe(&config.work_dir),
         one_off: config.one_off,
+        limits: config.limits.clone(),
     });
     let detection = tokio::spawn(keep_detecting(info_sender, config.work_dir.clone()));
     let webhook = match &config.webhook {

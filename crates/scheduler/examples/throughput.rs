@@ -4,7 +4,7 @@
 #![allow(clippy::print_stdout, reason = "printing is its purpose")]
 
 use fleetfoot_model::{AttemptRef, Boundary, Epoch, JobId, Label, LabelSet, RunId, RunnerId, Timestamp};
-use fleetfoot_scheduler::{Action, Config, QueuedJob, RunnerOffer, Scheduler};
+use fleetfoot_scheduler::{Action, Ceiling, Config, QueuedJob, RunnerOffer, Scheduler};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,7 @@ impl Maker {
             labels,
             priority: 0,
             min_boundary: Boundary::Process,
+            limits: Ceiling::NOTHING,
             queued_at: Timestamp(0),
             queue_deadline: None,
             not_before: None,
@@ -64,6 +65,7 @@ fn run(unmatched: u64, sets: u64, runners: u64) {
             labels: labels(&["self-hosted", "linux", "x64"]),
             queues: Vec::new(),
             boundary: Boundary::Process,
+            limits: Ceiling::EVERYTHING,
             slots: SLOTS,
             draining: false,
             error: false,

@@ -14,5 +14,5 @@ pub mod scheduler;
 pub use graph::Graph;
 pub use retry::{Cause, Decision, decide};
 pub use scheduler::{
-    Action, ClaimError, Config, Parallel, QueuedJob, RunnerOffer, Scheduler, Statistics, why_needs,
+    Action, Ceiling, ClaimError, Config, Parallel, QueuedJob, RunnerOffer, Scheduler, Statistics, why_needs,
 };

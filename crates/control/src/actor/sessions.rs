@@ -135,6 +135,7 @@ impl Session {
             labels: LabelSet::new(&crate::views::labels(row)),
             queues,
             boundary: row.info.boundary,
+            limits: fleetfoot_scheduler::Ceiling::allowed(&row.info.limits),
             slots: row.slots,
             draining: row.drain || self.draining,
             error: self.error.is_some(),

@@ -7,7 +7,7 @@ use fleetfoot_model::plan::{Document, RunParams};
 use fleetfoot_model::spec::{Contexts, Placement};
 use fleetfoot_model::state::JobState;
 use fleetfoot_model::{LabelSet, Timestamp};
-use fleetfoot_scheduler::{Action, Graph, Parallel, QueuedJob, Scheduler};
+use fleetfoot_scheduler::{Action, Ceiling, Graph, Parallel, QueuedJob, Scheduler};
 use fleetfoot_store::NewRun;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -120,6 +120,7 @@ impl State {
             labels: LabelSet::new(&placement.labels),
             priority: placement.priority,
             min_boundary: placement.min_boundary,
+            limits: Ceiling::asked(&placement.limits),
             queued_at: now,
             queue_deadline: placement.queue_timeout_seconds.map(|s| now + Duration::from_secs(s)),
             not_before,

@@ -3,6 +3,7 @@
 //! only for the attempts that it lists. An expired lease never comes back to
 //! life.
 
+use super::ceiling::Ceiling;
 use super::index::ShapeKey;
 use super::slab::Slab;
 use super::types::{ClaimError, RunnerOffer};
@@ -154,6 +155,7 @@ impl Fleet {
             labels: LabelSet::default(),
             queues: Vec::new(),
             boundary: Boundary::Process,
+            limits: Ceiling::EVERYTHING,
             slots: 0,
             draining: false,
             error: false,
@@ -239,7 +241,8 @@ impl Scheduler {
         let same_shape = runner.shape != super::slab::NONE
             && runner.offer.labels == offer.labels
             && runner.offer.queues == offer.queues
-            && runner.offer.boundary == offer.boundary;
+            && runner.offer.boundary == offer.boundary
+            && runner.offer.limits == offer.limits;
         let runner = &mut self.fleet.all[at];
         (runner.online, runner.connected) = (true, true);
         (runner.last_heard, runner.offline_at) = (now, offline_at);
@@ -266,7 +269,8 @@ impl Scheduler {
             same
         });
         let labels = offer.labels.clone();
-        let key = ShapeKey { labels, queues: queues.into_boxed_slice(), boundary: offer.boundary };
+        let (boundary, limits) = (offer.boundary, offer.limits);
+        let key = ShapeKey { labels, queues: queues.into_boxed_slice(), boundary, limits };
         self.unshape(at);
         self.fleet.all[at].shape = self.index.shape(key, &mut self.queues);
     }

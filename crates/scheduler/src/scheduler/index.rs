@@ -1,6 +1,6 @@
 //! Which waiting job goes next, and to whom it could go. Jobs are grouped into
-//! *classes* (queue, label set, minimum boundary), runners into *shapes* (label
-//! set, queues, boundary); who matches whom is settled once per pair, when the
+//! *classes* (queue, label set, minimum boundary, limits), runners into *shapes*
+//! (label set, queues, boundary, limits); who matches whom is settled once per pair, when the
 //! class or the shape appears. Dispatch looks at classes that have both a job
 //! and a free runner, and at nothing else: a million jobs that match nobody are
 //! never touched.
@@ -8,6 +8,7 @@
 //! Within a class: priority, then the project whose turn is longest ago, then
 //! first in, first out. The index knows nothing of leases, groups or time.
 
+use super::ceiling::Ceiling;
 use super::slab::{Names, Slab};
 use fleetfoot_model::{Boundary, LabelSet};
 use indexmap::IndexSet;
@@ -20,6 +21,7 @@ pub(super) struct ClassKey {
     pub(super) queue: u32,
     pub(super) labels: LabelSet,
     pub(super) boundary: Boundary,
+    pub(super) limits: Ceiling,
 }
 
 /// What decides which jobs a runner could take. `queues` is sorted.
@@ -28,12 +30,14 @@ pub(super) struct ShapeKey {
     pub(super) labels: LabelSet,
     pub(super) queues: Box<[u32]>,
     pub(super) boundary: Boundary,
+    pub(super) limits: Ceiling,
 }
 
 impl ShapeKey {
     fn takes(&self, class: &ClassKey) -> bool {
         self.queues.binary_search(&class.queue).is_ok()
             && class.boundary <= self.boundary
+            && self.limits.allows(&class.limits)
             && class.labels.is_subset_of(&self.labels)
     }
 }

@@ -12,6 +12,7 @@
 //! `restore_running`), then what waits (`admit_run`, `enqueue`): first jobs that
 //! are to be tried again, for they hold their groups, then oldest first.
 
+mod ceiling;
 mod fleet;
 mod groups;
 mod index;
@@ -20,6 +21,7 @@ mod slab;
 mod types;
 mod why;
 
+pub use ceiling::Ceiling;
 pub use types::{Action, ClaimError, Config, Parallel, QueuedJob, RunnerOffer, Statistics};
 pub use why::why_needs;
 
@@ -184,7 +186,7 @@ impl Scheduler {
 
     fn entry(&mut self, job: QueuedJob) -> Entry {
         let queue = self.queues.intern(&job.queue);
-        let key = ClassKey { queue, labels: job.labels, boundary: job.min_boundary };
+        let key = ClassKey { queue, labels: job.labels, boundary: job.min_boundary, limits: job.limits };
         let class = self.index.class(key, &mut self.queues);
         self.seq += 1;
         Entry {
@@ -483,6 +485,10 @@ impl Scheduler {
         if class.boundary > offer.boundary {
             let (minimum, offered) = (class.boundary, offer.boundary);
             return Err(ClaimError::BoundaryTooWeak { runner: offer.id, minimum, offered });
+        }
+        if !offer.limits.allows(&class.limits) {
+            let refused = offer.limits.refused(&class.limits);
+            return Err(ClaimError::LimitsNotAllowed { runner: offer.id, refused });
         }
         if held { Err(ClaimError::Held(entry.id)) } else { Ok(()) }
     }

@@ -1,6 +1,7 @@
 //! What goes into the scheduler and what comes out of it. Plain values; nothing
 //! here decides anything.
 
+use super::ceiling::Ceiling;
 use fleetfoot_model::spec::Concurrency;
 use fleetfoot_model::{
     AttemptNumber, AttemptRef, Boundary, Conclusion, JobId, LabelSet, Reason, RunId, RunnerId, RunnerState,
@@ -50,6 +51,8 @@ pub struct QueuedJob {
     pub priority: i32,
     /// The weakest boundary that the job accepts.
     pub min_boundary: Boundary,
+    /// What it asks for.
+    pub limits: Ceiling,
     /// When it was queued, for people: the order of arrival here decides.
     pub queued_at: Timestamp,
     /// If nobody took it by then, it ends.
@@ -88,6 +91,8 @@ pub struct RunnerOffer {
     pub queues: Vec<Arc<str>>,
     /// Strongest boundary that it offers.
     pub boundary: Boundary,
+    /// The most that it allows a job.
+    pub limits: Ceiling,
     /// Jobs that it takes at once.
     pub slots: u32,
     /// It finishes what it has and takes nothing new.
@@ -232,6 +237,14 @@ pub enum ClaimError {
         minimum: Boundary,
         /// What the runner offers.
         offered: Boundary,
+    },
+    /// The job asks for more than the runner allows.
+    #[error("the job asks for more than runner {runner} allows: {}", refused.join(", "))]
+    LimitsNotAllowed {
+        /// The runner.
+        runner: RunnerId,
+        /// What it does not allow, in words.
+        refused: Vec<String>,
     },
     /// A concurrency group, `max-parallel` or a retry delay holds the job back.
     #[error("job {0} is held back by a limit")]

@@ -95,10 +95,15 @@ impl Scheduler {
             let best = labelled.iter().map(|r| r.offer.boundary).max();
             return vec![WhyReason::BoundaryNotOffered { minimum: key.boundary, best }];
         }
-        if strong.iter().any(|r| r.takes_jobs() && r.free_slots() > 0) {
+        let allowing: Vec<&Runner> =
+            strong.iter().copied().filter(|r| r.offer.limits.allows(&key.limits)).collect();
+        if allowing.is_empty() {
+            return vec![limits_not_allowed(key, &strong)];
+        }
+        if allowing.iter().any(|r| r.takes_jobs() && r.free_slots() > 0) {
             return vec![WhyReason::Ready];
         }
-        self.not_free(entry, &strong)
+        self.not_free(entry, &allowing)
     }
 
     /// What matching runners do instead, none of which is free.
@@ -120,9 +125,11 @@ impl Scheduler {
                 runners: named(busy),
                 // What other runners take is in nobody's way.
                 ahead: self.index.ahead(entry.place(), |key| {
-                    matching
-                        .iter()
-                        .any(|r| key.labels.is_subset_of(&r.offer.labels) && r.offer.boundary >= key.boundary)
+                    matching.iter().any(|r| {
+                        key.labels.is_subset_of(&r.offer.labels)
+                            && r.offer.boundary >= key.boundary
+                            && r.offer.limits.allows(&key.limits)
+                    })
                 }),
             });
         }
@@ -178,6 +185,18 @@ fn labels_not_offered(key: &ClassKey, online: &[&Runner], serving: &[&Runner]) -
     WhyReason::LabelsNotOffered { nobody_offers, nearest }
 }
 
+fn limits_not_allowed(key: &ClassKey, matching: &[&Runner]) -> WhyReason {
+    let mut refusing: Vec<(Vec<String>, &Runner)> =
+        matching.iter().map(|r| (r.offer.limits.refused(&key.limits), *r)).collect();
+    refusing.sort_by_key(|(refused, r)| (refused.len(), r.offer.id));
+    let near = |(lacks, r): (Vec<String>, &Runner)| NearRunner {
+        runner: r.offer.id,
+        name: r.offer.name.to_string(),
+        lacks,
+    };
+    WhyReason::LimitsNotAllowed { nearest: refusing.into_iter().take(NEAREST).map(near).collect() }
+}
+
 /// One sentence for people about the decisive reason.
 fn summary(reason: &WhyReason, status: Status) -> String {
     match reason {
@@ -201,6 +220,10 @@ fn summary(reason: &WhyReason, status: Status) -> String {
             }
             None => format!("It demands boundary '{minimum}', which no runner offers."),
         },
+        WhyReason::LimitsNotAllowed { nearest } => {
+            let near = nearest.first().map(|n| format!(": '{}' is asked for {}", n.name, n.lacks.join(", ")));
+            format!("It asks for more than any matching runner allows{}.", near.unwrap_or_default())
+        }
         WhyReason::RunnersBusy { runners, ahead } => {
             let runners =
                 counted(runners.len() as u64, "matching runner is busy", "matching runners are busy");

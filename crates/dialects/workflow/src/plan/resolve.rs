@@ -217,6 +217,7 @@ impl Planner<'_> {
             queue: job.extensions.queue.clone(),
             priority: job.extensions.priority,
             min_boundary: job.extensions.min_boundary,
+            limits: job.extensions.limits.clone(),
             retry: job.extensions.retry.clone(),
             queue_timeout_seconds: job.extensions.queue_timeout_seconds,
             concurrency: job.concurrency.as_ref().map(|c| self.evaluator.concurrency(c)).transpose()?,

@@ -1,6 +1,7 @@
 //! Who gets what, and in which order.
 
 use super::*;
+use fleetfoot_model::spec::Limits;
 
 #[test]
 fn first_in_first_out() {
@@ -114,6 +115,26 @@ fn a_boundary_is_a_minimum() {
         s.enqueue(QueuedJob { min_boundary, ..job(id) }, T0);
     }
     assert_eq!(dispatch(&mut s, T0), [(2, 1), (3, 1)]);
+}
+
+fn cpus(cpus: f64) -> Limits {
+    Limits { cpus: Some(cpus), ..Limits::default() }
+}
+
+#[test]
+fn who_asks_for_more_than_a_runner_allows_goes_elsewhere_or_waits() {
+    let mut s = new();
+    s.runner_seen(RunnerOffer { limits: Ceiling::allowed(&cpus(2.0)), ..runner(1, 9) }, T0);
+    for (id, asked) in [(1, 2.0), (2, 2.001), (3, 64.0)] {
+        s.enqueue(QueuedJob { limits: Ceiling::asked(&cpus(asked)), ..job(id) }, T0);
+    }
+    s.enqueue(job(4), T0);
+    assert_eq!(dispatch(&mut s, T0), [(1, 1), (4, 1)]);
+    s.runner_seen(RunnerOffer { limits: Ceiling::allowed(&cpus(4.0)), ..runner(2, 9) }, T0);
+    assert_eq!(dispatch(&mut s, T0), [(2, 2)]);
+    // A runner may come to allow more.
+    s.runner_seen(runner(1, 9), T0);
+    assert_eq!(dispatch(&mut s, T0), [(3, 1)]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use super::reference::{RefRunner, Reference, Where, Who, worded};
 use super::*;
+use fleetfoot_model::spec::Limits;
 use fleetfoot_model::why::WhyReason;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -59,6 +60,7 @@ fn queued() -> impl Strategy<Value = QueuedJob> {
                     labels: labels(LABELS[set]),
                     priority,
                     min_boundary: if strong { Boundary::Sandbox } else { Boundary::Process },
+                    limits: Ceiling::asked(&Limits { pids: Some(id % 3), ..Limits::default() }),
                     queue_deadline: deadline.map(time),
                     not_before: delay.map(|t| time(t) + Duration::from_micros(500)),
                     concurrency,
@@ -79,6 +81,10 @@ fn offered() -> impl Strategy<Value = RunnerOffer> {
             labels: labels(&format!("linux {}", LABELS[set])),
             queues: QUEUES[..queues].iter().map(|q| Arc::from(*q)).collect(),
             boundary: if strong { Boundary::Container } else { Boundary::Process },
+            limits: Ceiling::allowed(&Limits {
+                pids: (odd % 4 < 3).then_some(u64::from(odd % 4)),
+                ..Limits::default()
+            }),
             draining: odd == 1,
             error: odd == 2,
             version_ok: odd != 3,

@@ -326,7 +326,10 @@ impl Reference {
         } else {
             offer.queues.contains(&job.queue)
         };
-        queue && job.labels.is_subset_of(&offer.labels) && job.min_boundary <= offer.boundary
+        queue
+            && job.labels.is_subset_of(&offer.labels)
+            && job.min_boundary <= offer.boundary
+            && offer.limits.allows(&job.limits)
     }
 
     /// Whether a runner would be given a job now.
@@ -355,7 +358,7 @@ impl Reference {
             }
             assert!(o.job.priority <= this.job.priority, "{other} has a higher priority than {id}");
             let alike = |j: &QueuedJob| {
-                (j.queue.clone(), j.labels.clone(), j.min_boundary, j.priority, j.project.clone())
+                (j.queue.clone(), j.labels.clone(), j.min_boundary, j.limits, j.priority, j.project.clone())
             };
             assert!(alike(&o.job) != alike(&this.job) || o.seq > this.seq, "{other} was before {id}");
         }
