@@ -52,7 +52,7 @@ impl LocalRunner {
         options: RunnerOptions,
     ) -> Result<Self> {
         let home = data.join("runner");
-        let config = PartialConfig {
+        let fixed = PartialConfig {
             server: Some(url.to_owned()),
             name: Some(NAME.to_owned()),
             description: Some("started by fleetfoot up".to_owned()),
@@ -61,7 +61,11 @@ impl LocalRunner {
             work_dir: Some(home.clone()),
             ..PartialConfig::default()
         };
-        let config = config.resolve().map_err(|e| CliError::usage(e.to_string()))?;
+        // What this command does not say itself, the variables of a runner may (FLEETFOOT_RUNNER_...).
+        let config = PartialConfig::from_env(|name| std::env::var(name).ok())
+            .map(|environment| environment.overlaid_by(fixed))
+            .and_then(PartialConfig::resolve)
+            .map_err(|e| CliError::usage(e.to_string()))?;
         let registered = identity(control, &home, &config).await?;
         let client = Client::new(ClientConfig::new(url, Some(Secret::new(&registered.token))))?;
         let transport = Arc::new(HttpTransport::new(client, registered.id));
