@@ -10,9 +10,10 @@ use fleetfoot_model::api::{
 use fleetfoot_model::ids::{JobId, RunnerId, TokenId};
 use fleetfoot_model::sync::{Assignment, AttemptReport, AttemptResult, Phase, RunnerInfo};
 use fleetfoot_model::version::{VERSION, Version, check_skew};
-use fleetfoot_model::{Code, Label, Problem};
+use fleetfoot_model::{Code, Conclusion, Label, Problem};
 use fleetfoot_store::{Op, RunnerRow};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use tokio::sync::oneshot;
 
 const MAX_SLOTS: u32 = 1024;
@@ -168,13 +169,17 @@ impl Control {
     pub async fn runners(&self, who: &Principal) -> Result<Vec<RunnerView>, Problem> {
         who.require(Permission::Read)?;
         let live = self.live().await?;
-        let mut views = Vec::with_capacity(live.len());
-        for runner in live {
-            let totals =
-                self.inner.store.runner_totals(runner.row.id).await.map_err(|e| store_problem(&e))?;
-            views.push(crate::views::runner_view(runner, totals));
+        let mut totals: HashMap<RunnerId, Vec<(Conclusion, u64)>> = HashMap::new();
+        for (runner, how, jobs) in
+            self.inner.store.runner_totals(None).await.map_err(|e| store_problem(&e))?
+        {
+            totals.entry(runner).or_default().push((how, jobs));
         }
-        Ok(views)
+        let view = |runner: LiveRunner| {
+            let own = totals.remove(&runner.row.id).unwrap_or_default();
+            crate::views::runner_view(runner, own)
+        };
+        Ok(live.into_iter().map(view).collect())
     }
 
     /// One runner; a runner may see itself.
@@ -191,8 +196,9 @@ impl Control {
 
     async fn view_of(&self, id: RunnerId) -> Result<RunnerView, Problem> {
         let live = self.live().await?.into_iter().find(|r| r.row.id == id).ok_or_else(|| no_runner(id))?;
-        let totals = self.inner.store.runner_totals(id).await.map_err(|e| store_problem(&e))?;
-        Ok(crate::views::runner_view(live, totals))
+        let totals = self.inner.store.runner_totals(Some(id)).await.map_err(|e| store_problem(&e))?;
+        let own = totals.into_iter().map(|(_, how, jobs)| (how, jobs)).collect();
+        Ok(crate::views::runner_view(live, own))
     }
 
     /// Changes description, fixed labels or drain.

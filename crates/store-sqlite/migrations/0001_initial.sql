@@ -140,7 +140,6 @@ CREATE TABLE attempts (
         OR conclusion = 'skipped' OR conclusion = 'timed_out'),
     reason      TEXT,
     message     TEXT,
-    token_hash  BLOB NOT NULL CHECK (length(token_hash) = 32),
     log_bytes   INTEGER NOT NULL DEFAULT 0 CHECK (log_bytes >= 0),
     steps       TEXT,
     result      TEXT,
@@ -149,8 +148,7 @@ CREATE TABLE attempts (
     CHECK (result IS NULL OR finished_at IS NOT NULL)
 ) STRICT;
 
--- Both "every open attempt" and "the attempt with this job token".
-CREATE INDEX attempts_open ON attempts (token_hash) WHERE finished_at IS NULL;
+CREATE INDEX attempts_open ON attempts (epoch) WHERE finished_at IS NULL;
 
 CREATE TABLE runners (
     id           INTEGER PRIMARY KEY CHECK (id > 0),

@@ -313,11 +313,6 @@ impl Store for SqliteStore {
         self.read("cannot read open attempts", |r| read::open_attempts(r)).await
     }
 
-    async fn attempt_by_token(&self, hash: &[u8; 32]) -> Result<Option<AttemptRow>, StoreError> {
-        let hash = *hash;
-        self.read("cannot look up a job token", move |r| read::attempt_by_token(r, &hash)).await
-    }
-
     async fn runners(&self) -> Result<Vec<RunnerRow>, StoreError> {
         self.read("cannot read runners", |r| read::runners(r)).await
     }
@@ -348,8 +343,11 @@ impl Store for SqliteStore {
         self.read("cannot read finished runs", move |r| read::runs_finished_before(r, before, limit)).await
     }
 
-    async fn runner_totals(&self, runner: RunnerId) -> Result<Vec<(Conclusion, u64)>, StoreError> {
-        self.read("cannot read totals of a runner", move |r| read::runner_totals(&r.conn, runner)).await
+    async fn runner_totals(
+        &self,
+        runner: Option<RunnerId>,
+    ) -> Result<Vec<(RunnerId, Conclusion, u64)>, StoreError> {
+        self.read("cannot read totals of runners", move |r| read::runner_totals(&r.conn, runner)).await
     }
 
     async fn backup(&self, to: &Path) -> Result<(), StoreError> {

@@ -205,7 +205,7 @@ mod tests {
             .map(|m| format!("{} {} {}", m.version, m.name, blake3::hash(m.sql.as_bytes())))
             .collect();
         insta::assert_snapshot!(sums.join("\n"), @r"
-        1 initial 88238acd2367259ff2da0f052a0fd463453587bf1bd74e0c775086271e700f7f
+        1 initial 37e4b40ce99e070ea020799285329ffbf642d646dcc5ff6de7be46eab70f9182
         2 services 8884f31fc9731f6ea200b20db46e4f696ee71792383a3de8f08d7e4d0d6e2019
         3 projects c82fbff1d8f46b951ab0da11115d60acbd719d5b3100302e58fbf6afc730badc
         4 triggers 02144fe447b21d15d8dcb9292339135533567793d2e7c45df6ccaeca3b6ff7a0
@@ -322,9 +322,8 @@ mod tests {
             "UPDATE attempts SET finished_at = 5 WHERE epoch = 100",
             "UPDATE attempts SET result = '{}' WHERE epoch = 100",
             "UPDATE attempts SET number = 0 WHERE epoch = 100",
-            "UPDATE attempts SET token_hash = x'00' WHERE epoch = 100",
-            "INSERT INTO attempts (epoch, job, number, run, runner, leased_at, token_hash)
-             VALUES (999, 10, 1, 1, 5, 1, zeroblob(32))",
+            "INSERT INTO attempts (epoch, job, number, run, runner, leased_at)
+             VALUES (999, 10, 1, 1, 5, 1)",
             "UPDATE tokens SET kind = 'job'",
             "UPDATE tokens SET uses_left = -1",
             "UPDATE idempotency SET request_hash = x'00'",

@@ -84,9 +84,6 @@ pub trait Store: ServiceStore + ProjectStore + TriggerStore + Send + Sync + 'sta
     /// Every attempt that is not finished.
     async fn open_attempts(&self) -> Result<Vec<AttemptRow>, StoreError>;
 
-    /// The attempt whose job token has this hash, while it is not finished.
-    async fn attempt_by_token(&self, hash: &[u8; 32]) -> Result<Option<AttemptRow>, StoreError>;
-
     /// Every runner.
     async fn runners(&self) -> Result<Vec<RunnerRow>, StoreError>;
 
@@ -108,11 +105,11 @@ pub trait Store: ServiceStore + ProjectStore + TriggerStore + Send + Sync + 'sta
     /// Completed runs that ended before `before`, oldest first, for retention.
     async fn runs_finished_before(&self, before: Timestamp, limit: usize) -> Result<Vec<RunId>, StoreError>;
 
-    /// Completed jobs per runner and conclusion.
+    /// Completed jobs per runner and conclusion, of one runner or of all.
     async fn runner_totals(
         &self,
-        runner: RunnerId,
-    ) -> Result<Vec<(fleetfoot_model::Conclusion, u64)>, StoreError>;
+        runner: Option<RunnerId>,
+    ) -> Result<Vec<(RunnerId, fleetfoot_model::Conclusion, u64)>, StoreError>;
 
     /// Writes a consistent copy to a new file while everything goes on.
     async fn backup(&self, to: &Path) -> Result<(), StoreError>;

@@ -190,8 +190,6 @@ pub struct AttemptRow {
     pub steps: Arc<Vec<StepReport>>,
     /// The result as the runner reported it.
     pub result: Option<Box<AttemptResult>>,
-    /// Hash of its job token.
-    pub token_hash: [u8; 32],
     /// Length of its log, known at the end.
     pub log_bytes: u64,
     /// What isolation held.
@@ -280,8 +278,6 @@ pub struct NewLease {
     pub runner: RunnerId,
     /// When.
     pub at: Timestamp,
-    /// Hash of the job token.
-    pub token_hash: [u8; 32],
 }
 
 /// The end of a job.

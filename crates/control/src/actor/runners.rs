@@ -182,8 +182,7 @@ impl Actor {
         job.leased_at = wall;
         self.inner.metrics.job_leased(wall.since(job.queued_at));
         self.state.scheduler.leased(attempt);
-        let token_hash = crate::vault::token_hash(&self.inner.vault.job_token(attempt));
-        let lease = NewLease { attempt, run, runner, at: wall, token_hash };
+        let lease = NewLease { attempt, run, runner, at: wall };
         batch.ops.push(Op::Lease { lease, change: change2 });
         batch.runs.insert(run);
         batch.poke.insert(runner);

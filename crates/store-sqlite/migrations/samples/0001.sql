@@ -20,12 +20,12 @@ VALUES
      NULL, NULL, 'build', 'build', 'core', 1, 1, NULL, NULL, '{"lint":{"result":"success"}}'),
     (20, 2, 'completed', 'failure', 1, 1, 5, 1760000000000000, 1760000000000000, 1760000001000000, 1760000002000000,
      NULL, 8, 0, 0, 1, NULL, 2, 'exit_code', 'one', 'one', 'core', 1, 1, 'exit code 2', '{"a":"b"}', NULL);
-INSERT INTO attempts (epoch, job, number, run, runner, leased_at, finished_at, conclusion, reason, message, token_hash,
+INSERT INTO attempts (epoch, job, number, run, runner, leased_at, finished_at, conclusion, reason, message,
     log_bytes, steps, result)
 VALUES
-    (100, 10, 1, 1, 5, 1760000001000000, NULL, NULL, NULL, NULL, randomblob(32), 0,
+    (100, 10, 1, 1, 5, 1760000001000000, NULL, NULL, NULL, NULL, 0,
      '[{"index":0,"id":"__run","name":"Run make","status":"running"}]', NULL),
-    (101, 20, 1, 2, 5, 1760000001000000, 1760000002000000, 'failure', 'exit_code', 'exit code 2', randomblob(32), 77,
+    (101, 20, 1, 2, 5, 1760000001000000, 1760000002000000, 'failure', 'exit_code', 'exit code 2', 77,
      NULL, '{"conclusion":"failure","log_bytes":77}');
 INSERT INTO runners (id, name, description, fixed_labels, fixed_queue, info, slots, version, drain, created_at, last_seen_at)
 VALUES (5, 'cellar', '', '["gpu"]', NULL, '{"labels":["linux"]}', 8, '0.1.0', 0, 1760000000000000, 1760000002000000);

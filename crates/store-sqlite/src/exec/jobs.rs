@@ -162,17 +162,9 @@ impl Tx<'_> {
             return self.job_touched(0, job, change, &expected);
         }
         self.run_sql(
-            "INSERT INTO attempts (epoch, job, number, run, runner, leased_at, token_hash)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![
-                int(epoch.0),
-                int(job.0),
-                attempt,
-                int(lease.run.0),
-                int(lease.runner.0),
-                lease.at.0,
-                lease.token_hash
-            ],
+            "INSERT INTO attempts (epoch, job, number, run, runner, leased_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![int(epoch.0), int(job.0), attempt, int(lease.run.0), int(lease.runner.0), lease.at.0],
         )?;
         self.run_sql(
             "UPDATE runs SET status = 'running', started_at = coalesce(started_at, ?2), change = ?3

@@ -34,7 +34,7 @@ macro_rules! job_columns {
 macro_rules! attempt_columns {
     () => {
         "a.job, a.number, a.epoch, a.run, a.runner, a.leased_at, a.finished_at, a.conclusion, a.reason, \
-         a.message, a.steps, a.result, a.token_hash, a.log_bytes"
+         a.message, a.steps, a.result, a.log_bytes"
     };
 }
 
@@ -111,8 +111,7 @@ fn attempt_row(r: &Row<'_>) -> Result<AttemptRow> {
         steps: json_or_empty(r, 10)?,
         boundary: result.as_ref().map(|x| x.boundary.clone()),
         result,
-        token_hash: get(r, 12)?,
-        log_bytes: number(r, 13)?,
+        log_bytes: number(r, 12)?,
     })
 }
 
@@ -305,20 +304,6 @@ pub(crate) fn open_attempts(reader: &Reader) -> Result<Vec<AttemptRow>> {
     )
 }
 
-/// See [`fleetfoot_store::Store::attempt_by_token`].
-pub(crate) fn attempt_by_token(reader: &Reader, hash: &[u8; 32]) -> Result<Option<AttemptRow>> {
-    one(
-        &reader.conn,
-        concat!(
-            "SELECT ",
-            attempt_columns!(),
-            " FROM attempts a WHERE a.token_hash = ?1 AND a.finished_at IS NULL"
-        ),
-        [hash],
-        attempt_row,
-    )
-}
-
 /// See [`fleetfoot_store::Store::runs_finished_before`].
 pub(crate) fn runs_finished_before(reader: &Reader, before: Timestamp, limit: usize) -> Result<Vec<RunId>> {
     all(
@@ -331,12 +316,16 @@ pub(crate) fn runs_finished_before(reader: &Reader, before: Timestamp, limit: us
 }
 
 /// See [`fleetfoot_store::Store::runner_totals`].
-pub(crate) fn runner_totals(conn: &Connection, runner: RunnerId) -> Result<Vec<(Conclusion, u64)>> {
+pub(crate) fn runner_totals(
+    conn: &Connection,
+    runner: Option<RunnerId>,
+) -> Result<Vec<(RunnerId, Conclusion, u64)>> {
     all(
         conn,
-        "SELECT conclusion, jobs FROM runner_totals WHERE runner = ?1 ORDER BY conclusion",
-        [int(runner.0)],
-        |r| Ok((word(r, 0)?, number(r, 1)?)),
+        "SELECT runner, conclusion, jobs FROM runner_totals WHERE ?1 IS NULL OR runner = ?1
+         ORDER BY runner, conclusion",
+        [runner.map(|id| int(id.0))],
+        |r| Ok((RunnerId(number(r, 0)?), word(r, 1)?, number(r, 2)?)),
     )
 }
 

@@ -171,14 +171,6 @@ pub const fn attempt(job: u64, number: u32, epoch: u64) -> AttemptRef {
     AttemptRef { job: JobId(job), attempt: number, epoch: Epoch(epoch) }
 }
 
-/// Hash of the job token of the lease with this epoch.
-#[must_use]
-pub fn token_hash(epoch: u64) -> [u8; 32] {
-    let mut hash = [9; 32];
-    hash[..8].copy_from_slice(&epoch.to_le_bytes());
-    hash
-}
-
 /// A lease on runner 5.
 #[must_use]
 pub fn lease(run: u64, job: u64, number: u32, epoch: u64) -> Op {
@@ -188,7 +180,6 @@ pub fn lease(run: u64, job: u64, number: u32, epoch: u64) -> Op {
             run: RunId(run),
             runner: RunnerId(5),
             at: at(10),
-            token_hash: token_hash(epoch),
         },
         change: 1000 + epoch,
     }
