@@ -89,7 +89,19 @@ pub(crate) async fn up(args: UpArgs, format: Format) -> Result {
 }
 
 pub(crate) async fn server(args: ServeArgs, format: Format) -> Result {
+    raise_file_limit();
     foreground(args.plane, None, Duration::ZERO, format).await
+}
+
+/// As many connections as this user may have: the usual limit of 1,024 is reached by a few hundred
+/// runners. Not in `up`, whose jobs would inherit it.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 async fn foreground(
