@@ -33,6 +33,10 @@ use output::Format;
 use std::process::ExitCode;
 use style::Style;
 
+/// Planning, JSON and the scheduler are made of many small allocations.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
