@@ -120,13 +120,18 @@ impl Cgroups {
             });
         }
         for (controller, base) in &self.v1 {
+            let path = base.join(name);
+            let is_tree = cell.tree.as_ref().is_some_and(|t| t.path == path);
             // A memory group is made in any case: it alone tells who was ended for memory.
-            if *controller == "cpu" && limits.cpus.is_none() {
+            let wanted = match *controller {
+                "cpu" => limits.cpus.is_some(),
+                "pids" => is_tree || limits.pids.is_some(),
+                _ => true,
+            };
+            if !wanted {
                 continue;
             }
-            let path = base.join(name);
             make_below(base, &path)?;
-            let is_tree = cell.tree.as_ref().is_some_and(|t| t.path == path);
             let group = V1Group {
                 controller,
                 tasks: rustix::fs::open(path.join("tasks"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?,
