@@ -209,7 +209,9 @@ fn inputs(reader: &mut Reader<'_, '_>, part: Part<'_>) -> IndexMap<String, Manif
         let mut read = ManifestInput::default();
         let fields = match input.value.is_null() {
             true => Vec::new(),
-            false => reader.entries(input.value, "a mapping: description, required, default").unwrap_or_default(),
+            false => {
+                reader.entries(input.value, "a mapping: description, required, default").unwrap_or_default()
+            }
         };
         for field in fields {
             match field.name {
