@@ -229,7 +229,7 @@ fn class(chars: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), &'stat
         }
         chars.next();
         // At the end, or beside a set like \w, a hyphen is only itself.
-        match chars.peek() {
+        match chars.peek().copied() {
             None => return Err(OPEN),
             Some(']') => out.push_str("\\-"),
             Some(_) if is_set || next_is_set(chars) => out.push_str("\\-"),
