@@ -84,7 +84,7 @@ async fn each_failure_has_its_words() {
     assert_eq!(cache.file("a", "x", "main", "sub").await.unwrap_err().kind(), ActionErrorKind::NotFound);
     assert_eq!(leftovers(&forge.cache_dir()).len(), 2, "the directory of this process and its lock");
     assert!(
-        std::fs::read_dir(&leftovers(&forge.cache_dir()).iter().find(|p| p.is_dir()).unwrap())
+        std::fs::read_dir(leftovers(&forge.cache_dir()).iter().find(|p| p.is_dir()).unwrap())
             .unwrap()
             .all(|e| e.unwrap().file_name() == "gitconfig")
     );

@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 use support::{Forge, read, reference};
 
 /// Whether git has this part, which distributions package on their own.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn git_has(part: &str) -> bool {
     let output = Command::new("git").arg("--exec-path").output().unwrap();
     let there = Path::new(String::from_utf8_lossy(&output.stdout).trim()).join(part).exists();
