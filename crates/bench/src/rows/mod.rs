@@ -5,19 +5,23 @@ mod cancel;
 mod control;
 mod dispatch;
 mod idle;
+mod language;
 mod local;
 mod log;
 mod memory;
 mod noop;
 mod queued;
 mod start;
+mod steps;
 
 use crate::Setting;
 use crate::report::Measure;
 use anyhow::bail;
 
-const ROWS: [&str; 11] =
-    ["start", "local", "memory", "dispatch", "cancel", "noop", "control", "batch", "log", "idle", "queued"];
+const ROWS: [&str; 15] = [
+    "start", "local", "steps", "plan", "expr", "memory", "dispatch", "cancel", "noop", "matrix", "control",
+    "batch", "log", "idle", "queued",
+];
 
 /// The rows with these names, in the order of the table; all if none is named.
 pub(crate) fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static str>> {
@@ -32,6 +36,10 @@ pub(crate) async fn measure(row: &str, setting: &Setting) -> anyhow::Result<Vec<
     match row {
         "start" => start::measure(setting),
         "local" => local::measure(setting),
+        "steps" => steps::overhead(setting),
+        "matrix" => steps::matrix(setting).await,
+        "plan" => language::plan(setting),
+        "expr" => language::expr(),
         "memory" => memory::measure(setting).await,
         "dispatch" => dispatch::measure(setting).await,
         "cancel" => cancel::measure(setting).await,
