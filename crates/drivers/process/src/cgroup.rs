@@ -15,6 +15,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// What the machine offers, and where.
@@ -99,7 +100,8 @@ impl Cgroups {
 
     /// Makes the groups of a cell. Nothing is left behind on failure.
     pub(crate) fn make_cell(&self, name: &str, limits: &Limits) -> io::Result<CellGroup> {
-        let mut cell = CellGroup { tree: None, v1: Vec::new(), in_force: IndexMap::new() };
+        let mut cell =
+            CellGroup { tree: None, v1: Vec::new(), in_force: IndexMap::new(), commands: AtomicU32::new(0) };
         self.fill_cell(&mut cell, name, limits).inspect_err(|_| {
             let _ = cell.remove();
         })?;
@@ -184,6 +186,12 @@ pub(crate) struct CellGroup {
     v1: Vec<V1Group>,
     /// Limits that hold by these groups, `name -> value`.
     pub(crate) in_force: IndexMap<String, String>,
+    /// The largest number of a command with a group.
+    commands: AtomicU32,
+}
+
+fn command_group(cell: &Path, number: u32) -> PathBuf {
+    cell.join(format!("c{number}"))
 }
 
 #[derive(Debug)]
@@ -255,8 +263,9 @@ impl CellGroup {
     pub(crate) fn make_command(&self, number: u32) -> io::Result<CommandGroup> {
         let mut command = CommandGroup { v2: None, tasks: None, place: None };
         let Some(tree) = &self.tree else { return Ok(command) };
-        let path = tree.path.join(format!("c{number}"));
+        let path = command_group(&tree.path, number);
         make(&path)?;
+        self.commands.fetch_max(number, Ordering::Relaxed);
         match tree.version {
             Version::V2 => {
                 command.v2 = Some(rustix::fs::open(
@@ -305,6 +314,10 @@ impl CellGroup {
     pub(crate) fn remove(&self) -> io::Result<()> {
         let mut result = Ok(());
         if let Some(tree) = &self.tree {
+            // The groups of commands are known by name, and nearly always the only ones.
+            for number in 0..=self.commands.load(Ordering::Relaxed) {
+                let _ = fs::remove_dir(command_group(&tree.path, number));
+            }
             result = remove_tree(&tree.path);
         }
         for group in self.v1.iter().filter(|g| !g.is_tree) {
@@ -523,22 +536,22 @@ fn wait_empty(path: &Path) {
 
 /// Removes a group and those below it (a job that runs as root may have made some).
 fn remove_tree(path: &Path) -> io::Result<()> {
-    // The common case has exactly the groups of commands, which are leaves.
-    for group in groups_below(path) {
-        remove_tree(&group)?;
-    }
-    let mut tries = 0;
-    loop {
+    for tries in 0.. {
         match fs::remove_dir(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            // A process that has just ended may still be leaving.
+            // Groups below, or a process that has just ended and is still leaving. Listing a group is
+            // dear (the kernel makes each of its files up), so only now.
             Err(e) if e.kind() == io::ErrorKind::ResourceBusy && tries < 50 => {
-                tries += 1;
-                std::thread::sleep(Duration::from_millis(2));
+                let below = groups_below(path);
+                below.iter().try_for_each(|group| remove_tree(group))?;
+                if below.is_empty() {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
             }
             other => return other,
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
