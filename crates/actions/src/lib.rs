@@ -7,6 +7,7 @@
 
 mod cache;
 mod error;
+mod files;
 pub mod manifest;
 pub mod matcher;
 pub mod reference;

@@ -131,6 +131,15 @@ impl RemoteReference {
         }
     }
 
+    /// Whether the parts are what parsing would have given; they can be written by hand.
+    ///
+    /// # Errors
+    /// As [`Reference::parse`].
+    pub(crate) fn check(&self) -> Result<(), ReferenceError> {
+        let text = self.to_string();
+        if Self::parse(&text)? == *self { Ok(()) } else { Err(ReferenceError::Format(shown(&text))) }
+    }
+
     /// `owner/repo`
     #[must_use]
     pub fn repository(&self) -> String {
@@ -175,9 +184,8 @@ fn remote(text: &str) -> Result<RemoteReference, ReferenceError> {
     if owner.starts_with('.') || !is_name(owner) {
         return Err(refuse(format!("'{}' is no name of an owner", shown(owner))));
     }
-    let git =
-        repo.len() >= 4 && repo.get(repo.len() - 4..).is_some_and(|end| end.eq_ignore_ascii_case(".git"));
-    if !is_name(repo) || (git && !repo.eq_ignore_ascii_case(".git")) || repo.eq_ignore_ascii_case(".git") {
+    // A mirror has REPO.git; a repository named so would be at another place there.
+    if !is_name(repo) || repo.to_ascii_lowercase().ends_with(".git") {
         return Err(refuse(format!("'{}' is no name of a repository", shown(repo))));
     }
     if let Some(reason) = bad_ref(git_ref) {

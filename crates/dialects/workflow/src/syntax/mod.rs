@@ -11,12 +11,14 @@ mod job;
 mod lint;
 mod places;
 mod read;
+mod reading;
 mod step;
 mod triggers;
 mod value;
 mod workflow;
 
 pub(crate) use places::locate;
+pub use reading::{Field, Part, Place, Reader, read_document};
 pub(crate) use triggers::{Input, InputKind};
 pub use triggers::{Schedule, Trigger};
 pub(crate) use value::{Dynamic, Shape, Text};
