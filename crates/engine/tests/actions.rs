@@ -76,6 +76,8 @@ fn mirror(job: &mut Job, owner: &str, repo: &str, fill: impl Fn(&Path)) -> Strin
 fn files(entries: &[(&str, &str)]) -> StepSpec {
     let mut script = String::new();
     for (path, text) in entries {
+        // The script is a template, the files are not.
+        let text = text.replace("${{", "${{ '${{' }}");
         script += &format!("mkdir -p \"$(dirname {path})\"\ncat > {path} <<'END_OF_FILE'\n{text}\nEND_OF_FILE\n");
     }
     run_step("files", &script)
@@ -274,7 +276,7 @@ runs:
     let result = job.run().await;
     assert_eq!(result.conclusion, Conclusion::Success, "{}", job.sink.all());
     let told = told(&job);
-    assert_eq!(told[0], "pre -middle state=[]");
+    assert_eq!(told[0], "pre w--middle state=[]");
     assert!(told[1].starts_with("outer from-step one ") && told[1].ends_with(" w"), "{}", told[1]);
     assert_eq!(
         &told[2..],
@@ -289,7 +291,7 @@ runs:
     0 Set up job success
     1 Pre Run acme/nest@v1 success
     2 Run acme/nest@v1 success
-    3 Run echo "w-outer-middle-main! by-outer ." success
+    3 Run echo "w-outer-middle-main! $ADDED ." success
     4 Post Run acme/nest@v1 success
     "#);
 }
@@ -478,14 +480,13 @@ async fn problem_matchers_make_annotations() {
     let matcher = r#"{"problemMatcher": [{"owner": "cc", "pattern": [{"regexp":
         "^(.+):(\\d+):(\\d+): (error|warning): (.+)$",
         "file": 1, "line": 2, "column": 3, "severity": 4, "message": 5}]}]}"#;
-    let mut job = Job::new(vec![
+    let job = Job::new(vec![
         files(&[("m.json", matcher)]),
         run_step("a", "echo 'x.c:1:1: error: too early'\necho '::add-matcher::m.json'\necho \"$PWD/src/a.c:3:4: error: a password\""),
         run_step("b", "printf 'b.c:5:6: warn'; sleep 0.1; echo 'ing: halves'\nfor i in $(seq 30); do echo \"c.c:$i:1: error: many\"; done"),
         run_step("c", "echo '::remove-matcher owner=cc::'\necho 'd.c:1:1: error: too late'"),
     ])
     .secret("P", "password");
-    job.spec();
     let result = job.run().await;
     let shown: Vec<String> = result
         .annotations
