@@ -65,6 +65,20 @@ pub fn engine_config(config: &RunnerConfig, runner_name: &str) -> EngineConfig {
     engine.job_started_hook.clone_from(&config.job_started_hook);
     engine.job_completed_hook.clone_from(&config.job_completed_hook);
     engine.limits_cap = config.limits.clone();
+    engine.separate_stderr = config.separate_stderr;
+    engine.node.clone_from(&config.node);
+    let cache = &mut engine.actions.cache;
+    cache.dir.clone_from(&config.action_cache);
+    cache.mirror.clone_from(&config.action_mirror);
+    if let Some(url) = &config.action_url {
+        cache.base_url.clone_from(url);
+    }
+    cache.allowed_owners.clone_from(&config.action_owners);
+    cache.sha_only = config.action_sha_only;
+    cache.env = proxy_variables();
+    if let Some(proxy) = &config.proxy {
+        cache.git_config.push(("http.proxy".to_owned(), proxy.clone()));
+    }
     for name in &config.pass_env {
         if let Ok(value) = std::env::var(name)
             && !engine.passed_env.iter().any(|(known, _)| known == name)
@@ -73,6 +87,17 @@ pub fn engine_config(config: &RunnerConfig, runner_name: &str) -> EngineConfig {
         }
     }
     engine
+}
+
+/// The variables by which git finds its way out of a closed network.
+#[must_use]
+pub fn proxy_variables() -> Vec<(String, String)> {
+    let names = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"];
+    names
+        .iter()
+        .flat_map(|name| [(*name).to_owned(), name.to_ascii_lowercase()])
+        .filter_map(|name| Some((name.clone(), std::env::var(&name).ok()?)))
+        .collect()
 }
 
 struct Adapter(Arc<dyn AttemptSink>);
