@@ -74,7 +74,7 @@ impl Reference {
                 _ => Ok(Self::Docker(image.to_owned())),
             };
         }
-        if text.starts_with("./") || text.starts_with(".\\") || text == "." {
+        if text.starts_with("./") || text.starts_with(".\\") {
             let path = clean_path(text).ok_or_else(|| refuse("'..' could leave the workspace"))?;
             return Ok(Self::Local(if path.is_empty() { "./".to_owned() } else { format!("./{path}") }));
         }

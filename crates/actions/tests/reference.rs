@@ -43,6 +43,7 @@ fn what_is_none() {
     for text in [
         "",
         "a",
+        ".",
         "a/b",
         "a/b@",
         "a@v1",

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use place::Place;
 use remote::Remote;
 use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,18 @@ impl CacheConfig {
     }
 }
 
+impl fmt::Debug for CacheConfig {
+    /// Without addresses, configuration and variables, all of which may hold credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheConfig")
+            .field("dir", &self.dir)
+            .field("allowed_owners", &self.allowed_owners)
+            .field("sha_only", &self.sha_only)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
 /// An action on the disk. Treat it as read-only: other jobs share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
@@ -110,6 +123,12 @@ pub struct ActionCache {
     shared: Arc<Shared>,
     /// Commits of branches and tags, so that they do not move within one job.
     resolved: Arc<Mutex<HashMap<String, Arc<OnceCell<String>>>>>,
+}
+
+impl fmt::Debug for ActionCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ActionCache").field(&self.shared.config).finish()
+    }
 }
 
 struct Shared {
@@ -326,7 +345,11 @@ impl Shared {
             if target.symlink_metadata().is_ok() {
                 std::fs::rename(&target, temp.path().join("replaced"))?;
             }
-            std::fs::rename(&fresh, &target)?;
+            match std::fs::rename(&fresh, &target) {
+                // Somebody whose waiting was given up has come first, with the same commit.
+                Err(_) if entry::verify(&target, &sha) => {}
+                other => other?,
+            }
             drop(temp);
             Ok(true)
         });

@@ -8,6 +8,7 @@ use crate::error::{ActionError, ActionErrorKind};
 use crate::reference::{RemoteReference, is_commit};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// One repository at the place where it is to be looked for.
@@ -28,7 +29,11 @@ impl Remote {
             None => (format!("{}/{owner}/{repo}", config.base_url.trim_end_matches('/')), false),
         };
         let (url, credentials) = without_credentials(&address);
-        let directory = directory(&url);
+        let mut directory = directory(&url);
+        if let Some(exact) = directory.as_ref().filter(|d| !d.is_dir()) {
+            // Forges know no difference between Actions and actions, directories do.
+            directory = ignoring_case(exact).or(directory);
+        }
         // A path is made absolute, so that it is neither an option nor relative to git's directory.
         let url = directory.as_ref().map_or(url, |d| d.to_string_lossy().into_owned());
         let protocols = protocols(&url, directory.is_some());
@@ -185,12 +190,13 @@ pub(super) fn complaint(stderr: &str) -> String {
     said.chars().filter(|c| !c.is_control()).take(400).collect()
 }
 
-/// Whether a server gives only what it advertises, so that the commit must come with its branch or tag.
+/// Whether a server gives only what it advertises, or whole histories, so that the commit must come
+/// with its branch or tag.
 pub(super) fn wants_a_ref(stderr: &str) -> bool {
     let lower = stderr.to_lowercase();
-    ["not our ref", "unadvertised object", "couldn't find remote ref", "no such remote ref"]
-        .iter()
-        .any(|words| lower.contains(words))
+    let refusals =
+        ["not our ref", "unadvertised object", "couldn't find remote ref", "no such remote ref", "dumb http"];
+    refusals.iter().any(|words| lower.contains(words))
 }
 
 /// The directory of an address that is a path or begins with `file://`.
@@ -201,6 +207,16 @@ fn directory(url: &str) -> Option<PathBuf> {
         None => url,
     };
     Some(std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)))
+}
+
+/// The directory `OWNER/REPO.git` that is there under a name in other letters.
+fn ignoring_case(wanted: &Path) -> Option<PathBuf> {
+    let (owner, repo) = (wanted.parent()?, wanted.file_name()?);
+    let within = |parent: &Path, name: &OsStr| {
+        let entries = std::fs::read_dir(parent).ok()?.filter_map(Result::ok);
+        entries.filter(|e| e.file_name().eq_ignore_ascii_case(name)).map(|e| e.path()).find(|p| p.is_dir())
+    };
+    within(&within(owner.parent()?, owner.file_name()?)?, repo)
 }
 
 /// `host:path` or `user@host:path`, as git tells it from a path.

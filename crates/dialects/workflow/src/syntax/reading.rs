@@ -26,8 +26,7 @@ const COMPOSITE: Allowed = Allowed {
     functions: allowed::STEP.functions,
 };
 
-const COMPOSITE_IF: Allowed =
-    Allowed { contexts: COMPOSITE.contexts, functions: allowed::STEP_IF.functions };
+const COMPOSITE_IF: Allowed = Allowed { contexts: COMPOSITE.contexts, functions: allowed::STEP_IF.functions };
 
 /// Arguments and environment of a container action.
 const INPUTS: Allowed = Allowed { contexts: &["inputs"], functions: &[] };
@@ -202,8 +201,10 @@ impl Reader<'_, '_> {
         let has = |key: &str| entries.iter().any(|e| e.name() == key);
         if has("run") && !has("shell") {
             let message = "Required property is missing: shell";
-            self.0.error(node.start, "missing-key", message).hint =
-                Some("Steps of an action name their shell, because no default reaches them: shell: bash".to_owned());
+            self.0.error(node.start, "missing-key", message).hint = Some(
+                "Steps of an action name their shell, because no default reaches them: shell: bash"
+                    .to_owned(),
+            );
         }
     }
 }
