@@ -33,6 +33,8 @@ const INPUTS: &[&str] = &[
     "persist-credentials",
     "set-safe-directory",
     "show-progress",
+    "sparse-checkout",
+    "sparse-checkout-cone-mode",
     "ssh-strict",
     "ssh-user",
     "github-server-url",
@@ -57,6 +59,9 @@ struct Checkout {
     depth: u32,
     tags: bool,
     clean: bool,
+    /// Patterns of the files to check out; empty means all. In cone mode they are directories.
+    sparse: Vec<String>,
+    cone: bool,
     /// Without credentials.
     plain: HashMap<String, String>,
     /// For git commands that talk to the remote.
@@ -84,6 +89,11 @@ impl Attempt<'_> {
             self.log
                 .say(run.index, &format!("Warning: the input '{key}' of actions/checkout has no effect here"))
                 .await;
+        }
+        if inputs.get("persist-credentials").is_some_and(|v| v == "true") {
+            let line = "Warning: the built-in actions/checkout leaves no credentials in the repository: \
+                        give them to the git commands that need them";
+            self.log.say(run.index, line).await;
         }
         let result = Box::pin(self.checkout(run, &inputs)).await;
         let _ = std::fs::remove_file(self.ssh_key(&run.spot.key));
@@ -115,13 +125,16 @@ impl Attempt<'_> {
             depth: depth(input("fetch-depth"))?,
             tags: input("fetch-tags") == Some("true"),
             clean: input("clean") != Some("false"),
+            sparse: lines(input("sparse-checkout")),
+            cone: input("sparse-checkout-cone-mode") != Some("false"),
             plain,
             remote,
         };
         if let Some(overlay) = overlay.filter(|_| is_own && checkout.reference.is_empty()) {
             return self.check_out_overlay(&checkout, &overlay).await;
         }
-        checkout.url = self.url(input("repository").filter(|_| !is_own), &own.url)?;
+        let name = own.name.as_deref().unwrap_or_default();
+        checkout.url = self.url(input("repository").filter(|_| !is_own), &own.url, name)?;
         if is_own && checkout.reference.is_empty() {
             checkout.sha = own.sha.clone();
             checkout.reference = own.git_ref.clone().unwrap_or_default();
@@ -171,6 +184,12 @@ impl Attempt<'_> {
             };
             self.log.say(c.index, "The server gives no single commits: fetching the whole ref.").await;
             self.git(c, true, &["fetch", "--no-tags", "--quiet", "origin", &fallback]).await?;
+        }
+        if !c.sparse.is_empty() {
+            let mut args = vec!["sparse-checkout", "set", if c.cone { "--cone" } else { "--no-cone" }];
+            // Git knows no `--` here: a pattern must not be read as an option.
+            args.extend(c.sparse.iter().map(String::as_str).filter(|p| !p.starts_with('-')));
+            self.git(c, false, &args).await?;
         }
         let mut args = vec!["checkout", "--quiet", "--force"];
         args.extend(target.checkout.iter().map(String::as_str));
@@ -295,7 +314,7 @@ impl Attempt<'_> {
         Ok(target)
     }
 
-    fn url(&self, wanted: Option<&str>, own: &str) -> Result<String, Stopped> {
+    fn url(&self, wanted: Option<&str>, own: &str, own_name: &str) -> Result<String, Stopped> {
         match wanted {
             None if own.is_empty() => Err(bad(
                 "this run is about no repository: submit it with one, or give 'repository' as an address"
@@ -304,6 +323,10 @@ impl Attempt<'_> {
             None => Ok(own.to_owned()),
             Some(url) if url.contains("://") || url.starts_with('/') || url.contains('@') => {
                 Ok(url.to_owned())
+            }
+            // A neighbour at the same forge.
+            Some(name) if sibling(own, own_name, name).is_some() => {
+                Ok(sibling(own, own_name, name).unwrap_or_default())
             }
             Some(name) => Err(bad(format!(
                 "the repository '{name}' is not the one of this run: give its address, such as https://host/{name}.git"
@@ -434,11 +457,30 @@ fn bad(message: String) -> Stopped {
     Box::new(Outcome::failure(Reason::BadSpecification, message))
 }
 
+/// The lines of an input, without empty ones.
+fn lines(text: Option<&str>) -> Vec<String> {
+    let lines = text.unwrap_or_default().lines().map(str::trim);
+    lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
 fn depth(text: Option<&str>) -> Result<u32, Stopped> {
     match text {
         None => Ok(1),
         Some(text) => text.parse().map_err(|_| bad(format!("fetch-depth: '{text}' is not a number"))),
     }
+}
+
+/// The address of another repository of the forge where ours is, if the addresses there have the usual form.
+fn sibling(own: &str, own_name: &str, name: &str) -> Option<String> {
+    let plain = |n: &str| {
+        n.split('/').count() == 2
+            && n.split('/').all(|p| {
+                !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) && !p.starts_with('.')
+            })
+    };
+    let (stem, ending) = own.strip_suffix(".git").map_or((own, ""), |stem| (stem, ".git"));
+    let base = stem.strip_suffix(own_name).filter(|base| base.contains("://") && base.ends_with('/'))?;
+    (plain(own_name) && plain(name)).then(|| format!("{base}{name}{ending}"))
 }
 
 fn is_commit(text: &str) -> bool {

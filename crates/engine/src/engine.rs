@@ -26,6 +26,9 @@ use std::io;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+/// Asks for debug messages of steps.
+const STEP_DEBUG: &str = "ACTIONS_STEP_DEBUG";
+
 /// Runs attempts. One engine serves all slots of a runner.
 #[derive(Clone)]
 pub struct Engine {
@@ -100,6 +103,16 @@ impl Engine {
         }
     }
 
+    /// The configuration for one job: it may ask for debug messages as at GitHub, by a secret or variable.
+    fn config_for(&self, assignment: &Assignment, secrets: &IndexMap<String, String>) -> Arc<EngineConfig> {
+        let variable = assignment.contexts.get("vars").and_then(|v| v.get(STEP_DEBUG)?.as_str());
+        let asked = secrets.get(STEP_DEBUG).map(String::as_str).or(variable);
+        if self.config.debug || asked.is_none_or(|a| !a.eq_ignore_ascii_case("true")) {
+            return self.config.clone();
+        }
+        Arc::new(EngineConfig { debug: true, ..(*self.config).clone() })
+    }
+
     async fn in_workspace(
         &self,
         place: Place<'_>,
@@ -108,6 +121,7 @@ impl Engine {
         boundary: &mut BoundaryRecord,
     ) -> Verdict {
         let Place { assignment, secrets, driver, sink, log } = place;
+        let config = self.config_for(assignment, secrets);
         let name = assignment.attempt.to_string();
         let workspace = match Workspace::create(&self.config.work_dir, &name) {
             Ok(workspace) => workspace,
@@ -130,11 +144,11 @@ impl Engine {
             Ok(cell) => {
                 *boundary = cell.record();
                 let mut environment =
-                    Environment::new(&self.config, assignment, secrets, &workspace, &*cell);
+                    Environment::new(&config, assignment, secrets, &workspace, &*cell);
                 let frame =
                     Frame::new(std::mem::take(&mut environment.contexts), assignment.env.clone());
                 let attempt = Attempt::new(Parts {
-                    config: &self.config,
+                    config: &config,
                     assignment,
                     secrets,
                     cell: &*cell,
@@ -142,7 +156,7 @@ impl Engine {
                     log: log.clone(),
                     workspace: &workspace,
                     environment,
-                    actions: Actions::new(&self.config.actions, &self.actions),
+                    actions: Actions::new(&config.actions, &self.actions),
                     cancel,
                     kill,
                 });

@@ -106,13 +106,16 @@ impl<'a, 'j> Flow<'a, 'j> {
         let with_actions = self.plan();
         attempt.publish();
         if let Err(outcome) = self.set_up().await {
-            attempt
-                .log
-                .say(0, &format!("Error: {}", outcome.message.as_deref().unwrap_or_default()))
-                .await;
-            self.decide(*outcome);
+            self.explain(*outcome).await;
         }
-        let ready = !with_actions || Box::pin(self.fetch_actions()).await;
+        let mut ready = true;
+        if let Err(outcome) = attempt.refuse_containers(&self.frame) {
+            ready = false;
+            self.explain(*outcome).await;
+            attempt.report(Entry::SetUp, skip);
+        } else if with_actions {
+            ready = Box::pin(self.fetch_actions()).await;
+        }
         if let Some(script) = &attempt.config.job_started_hook {
             self.hook(Entry::Started, script).await;
         }
@@ -138,6 +141,13 @@ impl<'a, 'j> Flow<'a, 'j> {
         attempt.publish();
         attempt.look_around();
         self.verdict()
+    }
+
+    /// Something is wrong that belongs to no step.
+    async fn explain(&mut self, outcome: Outcome) {
+        let message = outcome.message.as_deref().unwrap_or_default();
+        self.attempt.log.say(0, &format!("Error: {message}")).await;
+        self.decide(outcome);
     }
 
     /// Builds the list of steps; answers whether actions have to be fetched.

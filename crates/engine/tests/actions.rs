@@ -6,7 +6,7 @@ mod common;
 
 use common::{Job, eventually, run_step, uses_step};
 use fleetfoot_engine::BuiltinCheckout;
-use fleetfoot_model::spec::{SecretAccess, SecretLayer, StepSpec};
+use fleetfoot_model::spec::{ContainerSpec, SecretAccess, SecretLayer, StepSpec};
 use fleetfoot_model::state::{Conclusion, Reason};
 use fleetfoot_model::sync::JobServices;
 use fleetfoot_testkit::GitRepository;
@@ -412,6 +412,34 @@ async fn containers_are_refused_in_one_voice() {
         assert_eq!(result.reason, Some(Reason::BadSpecification), "{uses}");
         assert!(result.message.unwrap().contains("needs the container boundary"), "{uses}");
     }
+}
+
+#[tokio::test]
+async fn jobs_that_need_containers_are_refused() {
+    let container = |image: &str| ContainerSpec { image: image.into(), ..ContainerSpec::default() };
+    let mut job = Job::new(vec![run_step("a", "echo here")]);
+    job.spec().container = Some(container("${{ matrix.image }}"));
+    job.spec().contexts.insert("matrix".into(), serde_json::json!({"image": "alpine"}));
+    let result = job.run().await;
+    assert_eq!(result.reason, Some(Reason::BadSpecification));
+    assert!(result.message.unwrap().starts_with("container: the image 'alpine' needs the container boundary"));
+    assert!(told(&job).is_empty());
+    // An empty image asks for none.
+    job.spec().contexts.insert("matrix".into(), serde_json::json!({"image": ""}));
+    assert_eq!(job.run().await.conclusion, Conclusion::Success);
+    job.spec().services.insert("db".into(), container("postgres"));
+    assert!(job.run().await.message.unwrap().starts_with("services.db: the image 'postgres' needs"));
+}
+
+#[tokio::test]
+async fn a_secret_asks_for_debug_messages() {
+    let script = "echo '::debug::to be seen'; echo debug=$RUNNER_DEBUG";
+    let job = Job::script(script);
+    job.run().await;
+    assert_eq!(job.sink.out(), "debug=\n");
+    let job = Job::script(script).secret("ACTIONS_STEP_DEBUG", "true");
+    job.run().await;
+    assert_eq!(job.sink.out(), "::debug::to be seen\ndebug=1\n");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Job, run_step, uses_step};
 use fleetfoot_model::spec::Repository;
-use fleetfoot_model::state::{Conclusion, Reason};
+use fleetfoot_model::state::Conclusion;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -154,4 +154,80 @@ async fn what_cannot_be_checked_out() {
         assert_eq!(job.step("show").conclusion, Some(Conclusion::Skipped));
     }
     assert!(!marker.exists());
+}
+
+#[tokio::test]
+async fn a_token_reaches_the_server_and_nothing_else() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = vec![0; 8192];
+        let mut got = 0;
+        while !request[..got].ends_with(b"\r\n\r\n") {
+            got += stream.read(&mut request[got..]).unwrap();
+        }
+        // The command line of git, while it waits for us.
+        let argv: Vec<String> = std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|e| std::fs::read(e.ok()?.path().join("cmdline")).ok())
+            .map(|c| String::from_utf8_lossy(&c).replace('\0', " "))
+            .filter(|c| c.contains("git"))
+            .collect();
+        stream
+            .write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .unwrap();
+        (String::from_utf8_lossy(&request[..got]).into_owned(), argv)
+    });
+    let url = format!("http://{address}/o/r.git");
+    let mut after = run_step("show", "cat .git/config; git config --list --show-origin; env");
+    after.condition = Some("always()".into());
+    let job = Job::new(vec![
+        uses_step(
+            "get",
+            "actions/checkout@v4",
+            &[("repository", &url), ("token", "s3cret-token"), ("ref", "main")],
+        ),
+        after,
+    ]);
+    job.run().await;
+    let (request, argv) = server.join().unwrap();
+    let basic = "eC1hY2Nlc3MtdG9rZW46czNjcmV0LXRva2Vu";
+    assert!(
+        request.to_ascii_lowercase().contains(&format!("authorization: basic {basic}").to_ascii_lowercase()),
+        "{request}"
+    );
+    assert!(!argv.is_empty() && argv.iter().all(|a| !a.contains("s3cret") && !a.contains(basic)));
+    let all = job.sink.all();
+    assert!(!all.contains(basic) && !all.contains("extraheader"), "{all}");
+}
+
+#[tokio::test]
+async fn a_local_run_sees_the_working_tree() {
+    let origin = Origin::new();
+    let work = origin.work();
+    std::fs::write(work.join("two"), "changed").unwrap();
+    std::fs::remove_file(work.join("one")).unwrap();
+    std::fs::write(work.join(".gitignore"), "ignored\n").unwrap();
+    std::fs::write(work.join("ignored"), "x").unwrap();
+    std::fs::create_dir(work.join("new")).unwrap();
+    std::fs::write(work.join("new/file"), "x").unwrap();
+    std::os::unix::fs::symlink("two", work.join("link")).unwrap();
+    let job = job(&[]).context("fleetfoot", json!({"overlay": work.to_str().unwrap()}));
+    let result = job.run().await;
+    assert_eq!(result.conclusion, Conclusion::Success, "{}", job.sink.all());
+    assert_eq!(
+        job.sink.out(),
+        format!(
+            "link\nnew\ntwo\n{}\nmain\n2\n D one\n M two\n?? .gitignore\n?? link\n?? new/\n",
+            origin.second
+        )
+    );
+    let plain = tempfile::tempdir().unwrap();
+    std::fs::write(plain.path().join("file"), "x").unwrap();
+    let job = Job::new(vec![uses_step("get", "actions/checkout@v4", &[]), run_step("show", "ls")])
+        .context("fleetfoot", json!({"overlay": plain.path().to_str().unwrap()}));
+    assert_eq!(job.run().await.conclusion, Conclusion::Success);
+    assert_eq!(job.sink.out(), "file\n");
 }

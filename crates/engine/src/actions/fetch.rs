@@ -10,13 +10,18 @@ use crate::outcome::Outcome;
 use fleetfoot_actions::{ActionError, ActionErrorKind, Manifest, Reference, RemoteReference, Runs};
 use fleetfoot_model::spec::StepSpec;
 use fleetfoot_model::state::{Conclusion, Reason};
+use futures_util::StreamExt;
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+/// Repositories that are fetched at a time.
+const AT_ONCE: usize = 4;
+
 /// An end of the search before its end.
 type Stopped = Box<Outcome>;
+
+type Fetching<'x> = Pin<Box<dyn Future<Output = Result<Arc<Loaded>, Stopped>> + Send + 'x>>;
 
 impl Attempt<'_> {
     /// Whether some action has to be fetched before the first step.
@@ -26,6 +31,23 @@ impl Attempt<'_> {
 
     /// Fetches the actions of all steps, and what they use in turn.
     pub(crate) async fn prepare_actions(&self, index: u16, steps: &[StepSpec]) -> Result<(), Stopped> {
+        // Those of the job itself at the same time; what they use in turn is seldom much.
+        let mut wanted = Vec::new();
+        for uses in steps.iter().filter_map(uses_of).filter(|uses| self.actions.is_remote(uses)) {
+            let remote = RemoteReference::parse(uses).map_err(|e| stopped(&e.into()))?;
+            if !wanted.iter().any(|(_, known)| *known == remote) {
+                wanted.push((uses, remote));
+            }
+        }
+        let mut fetches: Vec<Fetching<'_>> = Vec::with_capacity(wanted.len());
+        for (uses, remote) in &wanted {
+            fetches.push(Box::pin(self.fetch_action(index, uses, remote)));
+        }
+        let mut fetches = futures_util::stream::iter(fetches).buffered(AT_ONCE);
+        while let Some(fetched) = fetches.next().await {
+            fetched?;
+        }
+        drop(fetches);
         for (at, step) in steps.iter().enumerate() {
             if let Some(uses) = uses_of(step) {
                 self.prepare_tree(index, at.to_string(), uses).await?;
@@ -86,15 +108,14 @@ impl Attempt<'_> {
             () = self.cancel.cancelled() => return Err(cancelled()),
             fetched = self.actions.cache.fetch(remote) => fetched.map_err(|e| stopped(&e))?,
         };
-        let line = format!(
-            "{} action repository '{}@{}' (SHA:{})",
-            if fetched.cached { "Use cached" } else { "Download" },
-            remote.repository(),
-            remote.git_ref,
-            fetched.sha
-        );
-        self.log.say(index, &line).await;
-        let manifest = load(fetched.dir.clone()).await?;
+        let repository = format!("{}@{}", remote.repository(), remote.git_ref);
+        let verb = if fetched.cached { "Use cached" } else { "Download" };
+        let line = format!("{verb} action repository '{repository}' (SHA:{})", fetched.sha);
+        if self.actions.memory().told.insert(repository) {
+            self.log.say(index, &line).await;
+        }
+        let source = fetched.clone();
+        let manifest = load(move || source.manifest()).await?;
         let place = ActionPlace {
             path: self.cell.inside(&fetched.dir),
             repository: Some(remote.repository()),
@@ -102,7 +123,8 @@ impl Attempt<'_> {
         };
         let loaded = Arc::new(Loaded {
             uses: uses.to_owned(),
-            dir: fetched.dir,
+            dir: fetched.dir.clone(),
+            fetched: Some(fetched),
             manifest,
             place: Arc::new(place),
         });
@@ -119,7 +141,8 @@ impl Attempt<'_> {
         directory: &str,
     ) -> Result<Arc<Loaded>, Stopped> {
         let dir = self.workspace.workspace.join(directory.trim_start_matches("./"));
-        let manifest = load(dir.clone()).await.map_err(|mut e| {
+        let source = dir.clone();
+        let manifest = load(move || Manifest::load(&source)).await.map_err(|mut e| {
             if !dir.is_dir()
                 && let Some(message) = &mut e.message
             {
@@ -128,14 +151,16 @@ impl Attempt<'_> {
             e
         })?;
         let place = ActionPlace { path: self.cell.inside(&dir), repository: None, git_ref: None };
-        let loaded = Arc::new(Loaded { uses: uses.to_owned(), dir, manifest, place: Arc::new(place) });
+        let loaded = Arc::new(Loaded { uses: uses.to_owned(), dir, fetched: None, manifest, place: Arc::new(place) });
         self.adopt(index, path.to_owned(), loaded.clone()).await?;
         Ok(loaded)
     }
 }
 
-async fn load(dir: PathBuf) -> Result<Manifest, Stopped> {
-    match tokio::task::spawn_blocking(move || Manifest::load(&dir)).await {
+async fn load(
+    read: impl FnOnce() -> Result<Manifest, ActionError> + Send + 'static,
+) -> Result<Manifest, Stopped> {
+    match tokio::task::spawn_blocking(read).await {
         Ok(manifest) => manifest.map_err(|e| stopped(&e)),
         Err(e) => {
             let message = format!("reading the action was cut short: {e}");

@@ -14,11 +14,11 @@ mod services;
 use crate::config::{ActionsConfig, BuiltinCheckout};
 use crate::flow::Stage;
 use crate::frame::ActionPlace;
-use fleetfoot_actions::{ActionCache, Manifest, Reference, Runs};
+use fleetfoot_actions::{ActionCache, ActionError, ActionErrorKind, Fetched, Manifest, Reference, Runs};
 use fleetfoot_expr::Object;
 use fleetfoot_model::spec::{StepAction, StepSpec};
 use indexmap::IndexMap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -32,8 +32,27 @@ pub(crate) struct Loaded {
     pub(crate) uses: String,
     /// Where it lies on this machine.
     pub(crate) dir: PathBuf,
+    /// Set for those that were fetched.
+    fetched: Option<Fetched>,
     pub(crate) manifest: Manifest,
     pub(crate) place: Arc<ActionPlace>,
+}
+
+impl Loaded {
+    /// A file that the manifest names.
+    fn file(&self, relative: &str) -> Result<PathBuf, ActionError> {
+        match &self.fetched {
+            Some(fetched) => fetched.file(relative),
+            // The workspace belongs to the job: whatever it put there, it may run.
+            None => {
+                let path = self.dir.join(relative);
+                path.is_file().then_some(path).ok_or_else(|| {
+                    let message = format!("the action '{}' has no file '{relative}'", self.uses);
+                    ActionError::new(ActionErrorKind::NotFound, message)
+                })
+            }
+        }
+    }
 }
 
 /// The actions of one attempt. Paths name steps: `3` is a step of the job, `3/0` the first step of the
@@ -50,6 +69,8 @@ struct Memory {
     loaded: HashMap<String, Arc<Loaded>>,
     /// By reference.
     fetched: HashMap<String, Arc<Loaded>>,
+    /// Repositories of which the log speaks already.
+    told: HashSet<String>,
     /// What the stages of one action remember for each other, by path.
     states: HashMap<String, IndexMap<String, String>>,
     /// The `steps` context of composite actions that have ended, by path.

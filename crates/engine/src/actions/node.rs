@@ -19,11 +19,10 @@ impl Attempt<'_> {
         script: &str,
         inputs: &IndexMap<String, String>,
     ) -> Outcome {
-        let file = loaded.dir.join(script);
-        if !file.is_file() {
-            let message = format!("the action '{}' has no file '{script}'", loaded.uses);
-            return Outcome::failure(Reason::BadSpecification, message);
-        }
+        let file = match loaded.file(script) {
+            Ok(file) => file,
+            Err(e) => return Outcome::failure(Reason::BadSpecification, e.message()),
+        };
         let node = match self.node() {
             Ok(node) => node,
             Err(message) => return Outcome::failure(Reason::SetUpFailed, message),
