@@ -127,9 +127,10 @@ impl<'a> Flow<'a, '_> {
         let token = leash.cancel.as_ref().map_or_else(CancellationToken::new, CancellationToken::child_token);
         leash.cancel = Some(token.clone());
         let turns = self.background.turns.clone();
-        let step = Box::pin(async move {
-            (at, attempt.carry_out(Stage::Main, at, &frame, leash, Some(&turns)).await)
-        });
+        let step =
+            Box::pin(
+                async move { (at, attempt.carry_out(Stage::Main, at, &frame, leash, Some(&turns)).await) },
+            );
         self.background.add(at, token, step);
         // Gives it the chance to begin before the next step does.
         self.background.along(tokio::task::yield_now()).await;

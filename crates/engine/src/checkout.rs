@@ -475,7 +475,9 @@ fn sibling(own: &str, own_name: &str, name: &str) -> Option<String> {
     let plain = |n: &str| {
         n.split('/').count() == 2
             && n.split('/').all(|p| {
-                !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) && !p.starts_with('.')
+                !p.is_empty()
+                    && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+                    && !p.starts_with('.')
             })
     };
     let (stem, ending) = own.strip_suffix(".git").map_or((own, ""), |stem| (stem, ".git"));

@@ -143,10 +143,8 @@ impl Engine {
             ),
             Ok(cell) => {
                 *boundary = cell.record();
-                let mut environment =
-                    Environment::new(&config, assignment, secrets, &workspace, &*cell);
-                let frame =
-                    Frame::new(std::mem::take(&mut environment.contexts), assignment.env.clone());
+                let mut environment = Environment::new(&config, assignment, secrets, &workspace, &*cell);
+                let frame = Frame::new(std::mem::take(&mut environment.contexts), assignment.env.clone());
                 let attempt = Attempt::new(Parts {
                     config: &config,
                     assignment,

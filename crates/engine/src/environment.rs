@@ -101,8 +101,13 @@ impl Environment {
             contexts.entry(name.into()).or_insert(Value::Null);
         }
         let event = github_event(assignment);
-        let github =
-            github(&contexts, assignment, secrets, &inside(&workspace.workspace), &inside(&event_path(workspace)));
+        let github = github(
+            &contexts,
+            assignment,
+            secrets,
+            &inside(&workspace.workspace),
+            &inside(&event_path(workspace)),
+        );
         let mut fixed = github_variables(&github);
         contexts.insert("github".into(), github.into());
 

@@ -257,8 +257,7 @@ impl<'a, 'j> Flow<'a, 'j> {
             return;
         }
         let frame = &self.frame;
-        let done =
-            self.background.along(attempt.carry_out(stage, at, frame, attempt.leash(), None)).await;
+        let done = self.background.along(attempt.carry_out(stage, at, frame, attempt.leash(), None)).await;
         self.last = self.last.max(attempt.reports().index(entry(stage, at)));
         self.settle(done);
     }

@@ -37,6 +37,6 @@ mod step_files;
 mod workspace;
 
 pub use config::{ActionsConfig, BuiltinCheckout, EngineConfig, KillLadder};
-pub use fleetfoot_actions::CacheConfig;
 pub use engine::Engine;
+pub use fleetfoot_actions::CacheConfig;
 pub use sink::Sink;

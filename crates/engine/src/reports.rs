@@ -116,9 +116,12 @@ mod tests {
     #[test]
     fn lines_keep_their_order() {
         let mut reports = Reports::default();
-        for (entry, name) in
-            [(Entry::SetUp, "set up"), (Entry::Main(0), "a"), (Entry::Main(1), "b"), (Entry::Completed, "end")]
-        {
+        for (entry, name) in [
+            (Entry::SetUp, "set up"),
+            (Entry::Main(0), "a"),
+            (Entry::Main(1), "b"),
+            (Entry::Completed, "end"),
+        ] {
             reports.push(entry, name.into(), name.into());
         }
         for at in [0, 1] {

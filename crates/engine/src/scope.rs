@@ -116,9 +116,7 @@ impl Scope for StepScope<'_> {
             "cancelled" => Value::from(self.job_status == Status::Cancelled),
             "hashfiles" => {
                 let patterns: Vec<String> = args.iter().map(Value::to_display_string).collect();
-                return Some(
-                    hash_files::hash_files(&self.workspace.workspace, &patterns).map(Value::from),
-                );
+                return Some(hash_files::hash_files(&self.workspace.workspace, &patterns).map(Value::from));
             }
             _ => return None,
         }))

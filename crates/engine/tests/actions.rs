@@ -78,7 +78,8 @@ fn files(entries: &[(&str, &str)]) -> StepSpec {
     for (path, text) in entries {
         // The script is a template, the files are not.
         let text = text.replace("${{", "${{ '${{' }}");
-        script += &format!("mkdir -p \"$(dirname {path})\"\ncat > {path} <<'END_OF_FILE'\n{text}\nEND_OF_FILE\n");
+        script +=
+            &format!("mkdir -p \"$(dirname {path})\"\ncat > {path} <<'END_OF_FILE'\n{text}\nEND_OF_FILE\n");
     }
     run_step("files", &script)
 }
@@ -112,7 +113,11 @@ async fn a_local_javascript_action_has_main_and_post() {
     }
     let mut job = Job::new(vec![
         tell_files(".github/actions/tell"),
-        uses_step("a", "./.github/actions/tell", &[("who", "${{ github.job }}"), ("what", "x"), ("old-one", "1")]),
+        uses_step(
+            "a",
+            "./.github/actions/tell",
+            &[("who", "${{ github.job }}"), ("what", "x"), ("old-one", "1")],
+        ),
         run_step("b", "echo main said ${{ steps.a.outputs.from }}"),
     ]);
     job.spec().steps[1].name = Some("Tell".into());
@@ -422,7 +427,9 @@ async fn jobs_that_need_containers_are_refused() {
     job.spec().contexts.insert("matrix".into(), serde_json::json!({"image": "alpine"}));
     let result = job.run().await;
     assert_eq!(result.reason, Some(Reason::BadSpecification));
-    assert!(result.message.unwrap().starts_with("container: the image 'alpine' needs the container boundary"));
+    assert!(
+        result.message.unwrap().starts_with("container: the image 'alpine' needs the container boundary")
+    );
     assert!(told(&job).is_empty());
     // An empty image asks for none.
     job.spec().contexts.insert("matrix".into(), serde_json::json!({"image": ""}));
@@ -525,7 +532,10 @@ async fn problem_matchers_make_annotations() {
         })
         .collect();
     assert_eq!(shown.len(), 12, "{shown:?}");
-    assert_eq!(&shown[..3], ["1 error src/a.c:3:4 a ***", "2 warning b.c:5:6 halves", "2 error c.c:1:1 many"]);
+    assert_eq!(
+        &shown[..3],
+        ["1 error src/a.c:3:4 a ***", "2 warning b.c:5:6 halves", "2 error c.c:1:1 many"]
+    );
     assert!(job.sink.out().contains("d.c:1:1: error: too late"));
 }
 

@@ -67,7 +67,10 @@ async fn a_failure_in_the_background_counts_at_the_wait() {
 
 #[tokio::test]
 async fn nobody_has_to_wait_but_the_job_does() {
-    let mut job = Job::new(vec![background("bg", "until [ -e go ]; do sleep 0.01; done; echo o=late >> $GITHUB_OUTPUT"), run_step("fg", "touch go")]);
+    let mut job = Job::new(vec![
+        background("bg", "until [ -e go ]; do sleep 0.01; done; echo o=late >> $GITHUB_OUTPUT"),
+        run_step("fg", "touch go"),
+    ]);
     job.spec().outputs.insert("o".into(), "${{ steps.bg.outputs.o }}".into());
     let result = job.run().await;
     assert_eq!(result.outputs["o"], "late");
@@ -93,7 +96,8 @@ async fn a_cancelled_background_step_is_no_failure() {
 
 #[tokio::test]
 async fn the_end_of_the_job_ends_the_background() {
-    let job = Job::new(vec![background("bg", "touch begun; sleep 60"), run_step("fg", "sleep 60"), wait("w", &[])]);
+    let job =
+        Job::new(vec![background("bg", "touch begun; sleep 60"), run_step("fg", "sleep 60"), wait("w", &[])]);
     let (begun, cancel) = (job.workspace().join("begun"), job.cancel.clone());
     let canceller = tokio::spawn(async move {
         eventually("the background step begins", || begun.exists()).await;

@@ -231,3 +231,33 @@ async fn a_local_run_sees_the_working_tree() {
     assert_eq!(job.run().await.conclusion, Conclusion::Success);
     assert_eq!(job.sink.out(), "file\n");
 }
+
+#[tokio::test]
+async fn a_neighbour_by_name_and_a_sparse_tree() {
+    let origin = Origin::new();
+    let root = origin.dir.path().join("forge");
+    std::fs::create_dir_all(root.join("o")).unwrap();
+    for name in ["r", "other"] {
+        std::os::unix::fs::symlink(origin.dir.path().join("bare.git"), root.join(format!("o/{name}.git")))
+            .unwrap();
+    }
+    let mut job = Job::new(vec![
+        uses_step(
+            "get",
+            "actions/checkout@v4",
+            &[
+                ("repository", "o/other"),
+                ("sparse-checkout", "one\n"),
+                ("sparse-checkout-cone-mode", "false"),
+            ],
+        ),
+        run_step("show", "ls; git remote get-url origin"),
+    ]);
+    job.assignment.repository = Some(Repository {
+        url: format!("file://{}/o/r.git", root.display()),
+        ..origin.repository("refs/heads/main", &origin.second)
+    });
+    let result = job.run().await;
+    assert_eq!(result.conclusion, Conclusion::Success, "{}", job.sink.all());
+    assert_eq!(job.sink.out(), format!("one\nfile://{}/o/other.git\n", root.display()));
+}

@@ -29,9 +29,9 @@ impl Attempt<'_> {
         let mut frame = run.frame.inside(loaded.place.clone(), inputs, run.env);
         let order: Vec<usize> = match stage {
             Stage::Main => (0..steps.len()).collect(),
-            Stage::Pre => (0..steps.len())
-                .filter(|at| self.actions.has_pre(&format!("{}/{at}", run.path)))
-                .collect(),
+            Stage::Pre => {
+                (0..steps.len()).filter(|at| self.actions.has_pre(&format!("{}/{at}", run.path))).collect()
+            }
             Stage::Post => self.actions.inner_posts(run.path),
         };
         if stage != Stage::Main {

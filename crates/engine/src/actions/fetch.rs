@@ -77,8 +77,10 @@ impl Attempt<'_> {
     /// Puts an action in its place, and fetches what it uses.
     async fn adopt(&self, index: u16, path: String, loaded: Arc<Loaded>) -> Result<(), Stopped> {
         if path.split('/').count() > MAX_DEPTH {
-            let message =
-                format!("the action '{}' is used more than {MAX_DEPTH} levels deep: does it use itself?", loaded.uses);
+            let message = format!(
+                "the action '{}' is used more than {MAX_DEPTH} levels deep: does it use itself?",
+                loaded.uses
+            );
             return Err(Box::new(Outcome::failure(Reason::BadSpecification, message)));
         }
         self.actions.memory().loaded.insert(path.clone(), loaded.clone());
@@ -151,7 +153,8 @@ impl Attempt<'_> {
             e
         })?;
         let place = ActionPlace { path: self.cell.inside(&dir), repository: None, git_ref: None };
-        let loaded = Arc::new(Loaded { uses: uses.to_owned(), dir, fetched: None, manifest, place: Arc::new(place) });
+        let loaded =
+            Arc::new(Loaded { uses: uses.to_owned(), dir, fetched: None, manifest, place: Arc::new(place) });
         self.adopt(index, path.to_owned(), loaded.clone()).await?;
         Ok(loaded)
     }

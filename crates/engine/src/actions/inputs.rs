@@ -40,9 +40,9 @@ impl Attempt<'_> {
             let value = match find(given, name) {
                 Some(value) => value.clone(),
                 None => match &input.default {
-                    Some(template) => self
-                        .text(template, &scope)
-                        .map_err(|e| format!("the default of the input '{name}' of '{}': {e}", loaded.uses))?,
+                    Some(template) => self.text(template, &scope).map_err(|e| {
+                        format!("the default of the input '{name}' of '{}': {e}", loaded.uses)
+                    })?,
                     None => String::new(),
                 },
             };

@@ -50,11 +50,15 @@ impl Attempt<'_> {
             return if is_program(node) {
                 Ok(node.clone())
             } else {
-                Err(format!("the configured node '{}' is no program: correct the setting 'node'", node.display()))
+                Err(format!(
+                    "the configured node '{}' is no program: correct the setting 'node'",
+                    node.display()
+                ))
             };
         }
         // The PATH of the runner, not of the job: a step that installs another node must not change this one.
-        let path = self.config.passed_env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str());
+        let path =
+            self.config.passed_env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str());
         std::env::split_paths(path.unwrap_or(crate::step::DEFAULT_PATH))
             .map(|directory| directory.join("node"))
             .find(|candidate| is_program(candidate))

@@ -51,10 +51,14 @@ mod tests {
 
     #[test]
     fn hosts_that_the_clients_accept() {
-        for url in ["https://github.com", "https://GITHUB.com/", "http://a.localhost:80/x", "https://x.ghe.com"] {
+        for url in
+            ["https://github.com", "https://GITHUB.com/", "http://a.localhost:80/x", "https://x.ghe.com"]
+        {
             assert!(is_accepted(url), "{url}");
         }
-        for url in ["http://127.0.0.1:7878", "https://github.com.example", "http://localhost", "github.com", ""] {
+        for url in
+            ["http://127.0.0.1:7878", "https://github.com.example", "http://localhost", "github.com", ""]
+        {
             assert!(!is_accepted(url), "{url}");
         }
     }
