@@ -55,6 +55,7 @@ require('fs').appendFileSync(process.env.GITHUB_OUTPUT, `said=hello ${who}\\n`);
 ";
 
 /// Whether there is a node; says so where there is none.
+#[expect(clippy::print_stderr, reason = "says why a test is skipped")]
 fn has_node() -> bool {
     let found = std::process::Command::new("node").arg("--version").output().is_ok();
     if !found {

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Whether there is a node; says so where there is none.
+#[expect(clippy::print_stderr, reason = "says why a test is skipped")]
 fn has_node() -> bool {
     let found = std::process::Command::new("node").arg("--version").output().is_ok();
     if !found {
