@@ -243,6 +243,11 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    /// Ends when the job has taken as long as it may.
+    pub(crate) async fn job_timeout(&self) {
+        tokio::time::sleep_until(self.job_deadline).await;
+    }
+
     /// The timeouts in force, for messages.
     pub(crate) fn timeouts(&self, leash: &Leash) -> Timeouts {
         #[expect(clippy::cast_precision_loss, reason = "for messages")]

@@ -76,6 +76,8 @@ impl Engine {
             masker.add(&services.runtime_token);
         }
         let secrets = secrets::visible(assignment);
+        // The secrets of the run are masked above even where the job sees others made of them: a part of
+        // what it sees may be one of those.
         for secret in secrets.iter().flat_map(IndexMap::values) {
             masker.add(secret);
         }

@@ -6,7 +6,7 @@ mod common;
 
 use common::{Job, eventually, run_step, uses_step};
 use fleetfoot_engine::BuiltinCheckout;
-use fleetfoot_model::spec::{ContainerSpec, SecretAccess, SecretLayer, StepSpec};
+use fleetfoot_model::spec::{ContainerSpec, SecretAccess, SecretLayer, StepAction, StepSpec};
 use fleetfoot_model::state::{Conclusion, Reason};
 use fleetfoot_model::sync::JobServices;
 use fleetfoot_testkit::GitRepository;
@@ -553,4 +553,91 @@ async fn jobs_share_the_cache() {
     assert_eq!(job.run().await.conclusion, Conclusion::Success);
     assert!(first.all().contains("Download action repository"));
     assert!(job.sink.all().contains("Use cached action repository"), "{}", job.sink.all());
+}
+
+#[tokio::test]
+async fn conditions_of_stages_and_state_by_command() {
+    if !has_node() {
+        return;
+    }
+    let yml = |post_if: &str| {
+        format!(
+            "runs: {{ using: node20, pre: pre.js, pre-if: 'false', main: main.js, post: post.js, post-if: {post_if} }}"
+        )
+    };
+    let main = "console.log('::save-state name=a::from ' + process.env.INPUT_X)";
+    let post = "console.log('post ' + process.env.STATE_a)";
+    let mut job = Job::new(vec![
+        uses_step("a", "acme/x/failure@v1", &[("x", "one")]),
+        uses_step("b", "acme/x/success@v1", &[("x", "two")]),
+        uses_step("c", "acme/x/always@v1", &[("x", "${{ job.status }}")]),
+        run_step("d", "exit 1"),
+        uses_step("e", "acme/x/always@v1", &[]),
+    ]);
+    mirror(&mut job, "acme", "x", |root| {
+        for (directory, post_if) in
+            [("failure", "failure()"), ("success", "success()"), ("always", "runner.os != ''")]
+        {
+            write(root, &format!("{directory}/action.yml"), &yml(post_if));
+            write(root, &format!("{directory}/pre.js"), "console.log('never')");
+            write(root, &format!("{directory}/main.js"), main);
+            write(root, &format!("{directory}/post.js"), post);
+        }
+    });
+    let result = job.run().await;
+    assert_eq!(result.conclusion, Conclusion::Failure);
+    assert_eq!(told(&job), ["post from success", "post from one"], "{}", job.sink.all());
+    assert_eq!(job.step("__pre_a").conclusion, Some(Conclusion::Skipped));
+    assert_eq!(job.step("__post_b").conclusion, Some(Conclusion::Skipped));
+    assert!(job.sink.steps.lock().unwrap().iter().all(|s| s.id != "__post_e"), "its main never ran");
+}
+
+#[tokio::test]
+async fn a_fenced_attempt_runs_no_post_step() {
+    if !has_node() {
+        return;
+    }
+    let mut job = Job::new(vec![uses_step("a", "acme/tell@v1", &[]), run_step("b", "echo begun; sleep 60")]);
+    mirror(&mut job, "acme", "tell", |root| write_tell(root, "."));
+    let (sink, kill) = (job.sink.clone(), job.kill.clone());
+    let killer = tokio::spawn(async move {
+        eventually("the second step begins", || sink.out().contains("begun")).await;
+        kill.cancel();
+    });
+    let result = job.run().await;
+    killer.await.unwrap();
+    assert_eq!(result.conclusion, Conclusion::Cancelled);
+    assert!(!job.sink.out().contains("post "), "{}", job.sink.all());
+    assert_eq!(job.step("__post_a").conclusion, Some(Conclusion::Skipped));
+}
+
+#[tokio::test]
+async fn background_actions_share_nothing_by_accident() {
+    if !has_node() {
+        return;
+    }
+    let mut job = Job::new(vec![
+        uses_step("a", "acme/tell@v1", &[("who", "a")]),
+        uses_step("b", "acme/tell@v1", &[("who", "b")]),
+        StepSpec { action: StepAction::Wait { steps: Vec::new() }, ..run_step("w", "") },
+        run_step("c", "echo ${{ steps.a.outputs.from }} ${{ steps.b.outputs.from }}"),
+    ]);
+    for at in [0, 1] {
+        job.spec().steps[at].background = true;
+    }
+    mirror(&mut job, "acme", "tell", |root| write_tell(root, "."));
+    let result = job.run().await;
+    assert_eq!(result.conclusion, Conclusion::Success, "{}", job.sink.all());
+    let mut told = told(&job);
+    told.sort();
+    let expected = [
+        "main a state=[pre;]",
+        "main b state=[pre;]",
+        "main main",
+        "post a state=[pre;main;]",
+        "post b state=[pre;main;]",
+        "pre a state=[]",
+        "pre b state=[]",
+    ];
+    assert_eq!(told, expected);
 }

@@ -39,7 +39,7 @@ impl Attempt<'_> {
         };
         match target {
             Target::Checkout => self.built_in_checkout(run, &given).await,
-            Target::Image => self.run_container(run, uses),
+            Target::Image => self.run_container(stage, run, uses),
             Target::Action(loaded) => self.run_action(stage, run, step, &loaded, &given).await,
         }
     }
@@ -99,7 +99,7 @@ impl Attempt<'_> {
             Runs::Composite { steps } => {
                 Box::pin(self.run_composite(stage, run, loaded, steps, &inputs)).await
             }
-            Runs::Docker { .. } => self.run_container(run, &loaded.uses),
+            Runs::Docker { .. } => self.run_container(stage, run, &loaded.uses),
         };
         outcome.changes.annotations.splice(0..0, annotations);
         outcome

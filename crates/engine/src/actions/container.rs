@@ -3,10 +3,11 @@
 //! boundary offers containers; nothing else knows how they would run.
 
 use crate::attempt::{Attempt, StepRun};
+use crate::flow::Stage;
 use crate::frame::Frame;
 use crate::outcome::Outcome;
 use crate::scope::Spot;
-use fleetfoot_model::state::Reason;
+use fleetfoot_model::state::{Conclusion, Reason};
 
 /// What to do about it.
 const ADVICE: &str = "needs the container boundary, which this runner does not offer: give the job to a \
@@ -31,8 +32,12 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Runs an action that is a container.
-    pub(super) fn run_container(&self, _run: &StepRun<'_>, uses: &str) -> Outcome {
+    /// Runs a stage of an action that is a container.
+    pub(super) fn run_container(&self, stage: Stage, _run: &StepRun<'_>, uses: &str) -> Outcome {
+        if stage != Stage::Main {
+            // The step itself says it, if its condition lets it run at all.
+            return Outcome::plain(Conclusion::Success);
+        }
         let message = format!("'{uses}' is a container and {ADVICE} replace the step by a 'run' step");
         Outcome::failure(Reason::BadSpecification, message)
     }

@@ -108,6 +108,11 @@ impl Attempt<'_> {
             biased;
             () = self.kill.cancelled() => return Err(cancelled()),
             () = self.cancel.cancelled() => return Err(cancelled()),
+            () = self.job_timeout() => {
+                let message = format!("fetching the action '{uses}' took longer than the job may take");
+                let failure = Outcome::failure(Reason::Timeout, message);
+                return Err(Box::new(Outcome { conclusion: Conclusion::TimedOut, ..failure }));
+            }
             fetched = self.actions.cache.fetch(remote) => fetched.map_err(|e| stopped(&e))?,
         };
         let repository = format!("{}@{}", remote.repository(), remote.git_ref);
