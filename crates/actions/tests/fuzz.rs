@@ -152,7 +152,7 @@ proptest! {
         match Reference::parse(&text) {
             Ok(reference) => {
                 let shown = reference.to_string();
-                prop_assert_eq!(Reference::parse(&shown).unwrap(), reference.clone(), "{}", shown);
+                prop_assert!(Reference::parse(&shown).unwrap() == reference, "{}", shown);
                 if let Reference::Remote(remote) = &reference {
                     prop_assert!(!remote.git_ref.starts_with('-') && !remote.owner.starts_with(['-', '.']));
                     let path = remote.path.as_deref().unwrap_or("x");

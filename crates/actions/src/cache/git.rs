@@ -102,6 +102,8 @@ impl Git {
     ) -> Self {
         let inherited = INHERITED.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?)));
         let mut environment: Vec<(OsString, OsString)> = inherited.collect();
+        // Whoever runs the runner may name a key for it.
+        environment.push(("GIT_SSH_COMMAND".into(), "ssh -o BatchMode=yes".into()));
         environment.extend(config.env.iter().map(|(name, value)| (name.into(), value.into())));
         let fixed = [
             ("GIT_TERMINAL_PROMPT", OsStr::new("0")),
@@ -113,7 +115,6 @@ impl Git {
             ("GIT_LFS_SKIP_SMUDGE", OsStr::new("1")),
             ("GIT_NO_REPLACE_OBJECTS", OsStr::new("1")),
             ("GIT_OPTIONAL_LOCKS", OsStr::new("0")),
-            ("GIT_SSH_COMMAND", OsStr::new("ssh -o BatchMode=yes")),
             ("LC_ALL", OsStr::new("C")),
         ];
         environment.extend(fixed.map(|(name, value)| (name.into(), value.to_owned())));
