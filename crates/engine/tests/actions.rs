@@ -641,3 +641,47 @@ async fn background_actions_share_nothing_by_accident() {
     ];
     assert_eq!(told, expected);
 }
+
+#[tokio::test]
+async fn a_forge_that_does_not_answer_does_not_hold_a_cancelled_job() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut job = Job::new(vec![uses_step("a", "acme/tell@v1", &[])]);
+    job.config.actions.cache.base_url = format!("http://{}", silent.local_addr().unwrap());
+    let (sink, cancel) = (job.sink.clone(), job.cancel.clone());
+    let canceller = tokio::task::spawn_blocking(move || {
+        // Git has connected: the fetch is under way.
+        let _connection = silent.accept().unwrap();
+        assert_eq!(sink.steps.lock().unwrap()[0].name, "Set up job");
+        cancel.cancel();
+        _connection
+    });
+    let result = job.run().await;
+    drop(canceller.await.unwrap());
+    assert_eq!(result.conclusion, Conclusion::Cancelled);
+    assert_eq!(job.step("__set_up_job").conclusion, Some(Conclusion::Cancelled));
+    assert_eq!(job.step("a").conclusion, Some(Conclusion::Skipped));
+    // The time of the job counts here too.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    job.config.actions.cache.base_url = format!("http://{}", silent.local_addr().unwrap());
+    job.cancel = tokio_util::sync::CancellationToken::new();
+    job.spec().timeout_seconds = 1;
+    let result = job.run().await;
+    assert_eq!(result.conclusion, Conclusion::TimedOut);
+    assert!(result.message.unwrap().contains("took longer than the job may take"));
+}
+
+#[tokio::test]
+async fn the_action_of_the_repository_itself() {
+    let action = "
+inputs: { word: { default: 'from ${{ github.action }}' } }
+runs:
+  using: composite
+  steps: [{ run: 'echo ${{ inputs.word }} $(basename ${{ github.action_path }})', shell: sh, working-directory: sub }]";
+    let job = Job::new(vec![
+        files(&[("action.yml", action), ("sub/keep", "")]),
+        uses_step("itself", "./", &[]),
+        run_step("after", "echo ${{ github.action_path }}."),
+    ]);
+    assert_eq!(job.run().await.conclusion, Conclusion::Success, "{}", job.sink.all());
+    assert_eq!(told(&job), ["from itself workspace", "."]);
+}

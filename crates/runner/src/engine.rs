@@ -169,3 +169,35 @@ fn remove(path: &Path) -> io::Result<()> {
         gone(std::fs::remove_dir_all(path))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PartialConfig;
+
+    #[test]
+    fn settings_of_actions_reach_the_engine() {
+        let set = [
+            ("WORK_DIR", "/var/lib/r"),
+            ("ACTION_MIRROR", "/srv/actions"),
+            ("ACTION_URL", "https://forge.example.com"),
+            ("ACTION_OWNERS", "actions, octo-org/deploy"),
+            ("ACTION_SHA_ONLY", "yes"),
+            ("NODE", "/opt/node"),
+            ("SEPARATE_STDERR", "true"),
+        ];
+        let read = |name: &str| {
+            let short = name.strip_prefix("FLEETFOOT_RUNNER_")?;
+            set.iter().find(|(n, _)| *n == short).map(|(_, value)| (*value).to_owned())
+        };
+        let config = PartialConfig::from_env(read).unwrap().resolve().unwrap();
+        let engine = engine_config(&config, "r");
+        let cache = &engine.actions.cache;
+        assert_eq!(cache.dir, std::path::Path::new("/var/lib/r/_actions"));
+        assert_eq!(cache.mirror.as_deref(), Some("/srv/actions"));
+        assert_eq!(cache.base_url, "https://forge.example.com");
+        assert_eq!(cache.allowed_owners, ["actions", "octo-org/deploy"]);
+        assert!(cache.sha_only && engine.separate_stderr);
+        assert_eq!(engine.node.as_deref(), Some(std::path::Path::new("/opt/node")));
+    }
+}
