@@ -12,6 +12,7 @@ need git git
 need curl curl
 if [ "$want" = test ]; then
     need python3 python3
+    need node nodejs
 fi
 
 if [ -n "$missing" ]; then

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fleetfoot_control::{Control, Principal, RunWatcher};
 use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
-use fleetfoot_engine::{Engine, EngineConfig};
+use fleetfoot_engine::{CacheConfig, Engine, EngineConfig};
 use fleetfoot_model::api::{CancelRun, CreateRun, Created, RegisterRunner, RunView};
 use fleetfoot_model::plan::{Dialect, Document, Plan, Resolution, ResolveArgs, RunInfo, RunParams};
 use fleetfoot_model::spec::Contexts;
@@ -41,8 +41,9 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// Starts both. `overlay` is the working tree that `actions/checkout` gives to jobs.
-    pub(crate) async fn start(slots: u32, overlay: Option<PathBuf>) -> Result<Self> {
+    /// Starts both. `overlay` is the working tree that `actions/checkout` gives to jobs, `actions` where
+    /// other actions come from.
+    pub(crate) async fn start(slots: u32, overlay: Option<PathBuf>, actions: CacheConfig) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("fleetfoot-run-")
             .tempdir()
@@ -67,7 +68,7 @@ impl Local {
         };
         let registered = control.register_runner(&Principal::System, request).await?;
         let (stage, shutdown) = watch::channel(Stage::Run);
-        let setup = runner(&control, registered.id, slots, directory.path())?;
+        let setup = runner(&control, registered.id, slots, directory.path(), actions)?;
         let daemon = tokio::spawn(async move {
             if let Err(error) = daemon::run(setup, shutdown).await {
                 crate::output::say(&format!("warning: the local runner ended: {error}"));
@@ -102,13 +103,20 @@ impl Local {
     }
 }
 
-fn runner(control: &Control, id: RunnerId, slots: u32, directory: &Path) -> Result<Setup> {
+fn runner(
+    control: &Control,
+    id: RunnerId,
+    slots: u32,
+    directory: &Path,
+    actions: CacheConfig,
+) -> Result<Setup> {
     let journal = Journal::open(&directory.join("journal"), "local".to_owned())
         .map_err(|e| CliError::machine("the journal of the local runner cannot be made").because(&e))?;
     // The process id tells this run's processes from those of another one at the same time.
     let tag = format!("run-{}", std::process::id());
-    let config =
+    let mut config =
         EngineConfig { runner_name: "local".to_owned(), ..EngineConfig::new(directory.join("work")) };
+    config.actions.cache = actions;
     let driver =
         ProcessDriver::new(ProcessOptions { tag, ..ProcessOptions::default() }).map_err(no_processes)?;
     let executor = EngineExecutor::new(Engine::new(config), Arc::new(driver));

@@ -59,7 +59,8 @@ impl LocalRunner {
             labels: Some(labels_with(options.labels)),
             slots: options.slots.map(|n| n as usize),
             work_dir: Some(home.clone()),
-            ..PartialConfig::default()
+            // What its actions are is said by the same variables as for any other runner.
+            ..actions_of_environment()?
         };
         // What this command does not say itself, the variables of a runner may (FLEETFOOT_RUNNER_...).
         let config = PartialConfig::from_env(|name| std::env::var(name).ok())
@@ -159,6 +160,20 @@ impl LocalRunner {
             }
         }
     }
+}
+
+fn actions_of_environment() -> Result<PartialConfig> {
+    let all = PartialConfig::from_env(|name| std::env::var(name).ok())
+        .map_err(|e| CliError::usage(e.to_string()))?;
+    Ok(PartialConfig {
+        action_mirror: all.action_mirror,
+        action_url: all.action_url,
+        action_owners: all.action_owners,
+        action_sha_only: all.action_sha_only,
+        action_cache: all.action_cache,
+        node: all.node,
+        ..PartialConfig::default()
+    })
 }
 
 /// The boundary cannot be made on this machine.

@@ -1,9 +1,9 @@
-//! `uses:` steps. One action is built in: `actions/checkout`, any version, by
-//! the git command. Credentials travel in the environment of the git processes
+//! The action that is built in: `actions/checkout`, any version, by the git
+//! command. Credentials travel in the environment of the git processes
 //! that need them; they must never reach a command line or a file of the
 //! repository. Names from a document must never be read as options.
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Leash, StepRun};
 use crate::interpret::Interpreter;
 use crate::outcome::Outcome;
 use crate::overlay;
@@ -33,6 +33,8 @@ const INPUTS: &[&str] = &[
     "persist-credentials",
     "set-safe-directory",
     "show-progress",
+    "sparse-checkout",
+    "sparse-checkout-cone-mode",
     "ssh-strict",
     "ssh-user",
     "github-server-url",
@@ -45,8 +47,10 @@ type Stopped = Box<Outcome>;
 /// One checkout.
 struct Checkout {
     index: u16,
+    /// Names the files of the step.
+    key: String,
     watch: Watch,
-    timeout_seconds: Option<f64>,
+    leash: Leash,
     target: PathBuf,
     url: String,
     /// What to check out; empty means the default branch.
@@ -55,6 +59,9 @@ struct Checkout {
     depth: u32,
     tags: bool,
     clean: bool,
+    /// Patterns of the files to check out; empty means all. In cone mode they are directories.
+    sparse: Vec<String>,
+    cone: bool,
     /// Without credentials.
     plain: HashMap<String, String>,
     /// For git commands that talk to the remote.
@@ -70,45 +77,33 @@ struct Target {
 }
 
 impl Attempt<'_> {
-    /// Carries out an action.
-    pub(crate) async fn uses(
-        &mut self,
-        index: u16,
-        uses: &str,
-        with: &IndexMap<String, String>,
-        env: &IndexMap<String, String>,
-        timeout_seconds: Option<f64>,
+    /// Carries out `actions/checkout`; the inputs are evaluated.
+    pub(crate) async fn built_in_checkout(
+        &self,
+        run: &StepRun<'_>,
+        inputs: &IndexMap<String, String>,
     ) -> Outcome {
-        let name = uses.split('@').next().unwrap_or_default();
-        if !name.eq_ignore_ascii_case("actions/checkout") {
-            let message = format!(
-                "the action '{uses}' is not supported: actions/checkout is built in; replace others by 'run' steps"
-            );
-            return Outcome::failure(Reason::BadSpecification, message);
-        }
-        let mut inputs: HashMap<String, String> = HashMap::new();
-        for (key, template) in with {
-            match self.text(template, &self.scope(env)) {
-                Ok(value) => inputs.insert(key.to_ascii_lowercase(), value.trim().to_owned()),
-                Err(e) => return Outcome::failure(Reason::BadSpecification, format!("with.{key}: {e}")),
-            };
-        }
+        let inputs: HashMap<String, String> =
+            inputs.iter().map(|(key, value)| (key.to_ascii_lowercase(), value.trim().to_owned())).collect();
         for key in inputs.keys().filter(|k| !INPUTS.contains(&k.as_str())) {
             self.log
-                .say(index, &format!("Warning: the input '{key}' of actions/checkout has no effect here"))
+                .say(run.index, &format!("Warning: the input '{key}' of actions/checkout has no effect here"))
                 .await;
         }
-        let result = Box::pin(self.checkout(index, &inputs, env, timeout_seconds)).await;
-        let _ = std::fs::remove_file(self.ssh_key(index));
+        if inputs.get("persist-credentials").is_some_and(|v| v == "true") {
+            let line = "Warning: the built-in actions/checkout leaves no credentials in the repository: \
+                        give them to the git commands that need them";
+            self.log.say(run.index, line).await;
+        }
+        let result = Box::pin(self.checkout(run, &inputs)).await;
+        let _ = std::fs::remove_file(self.ssh_key(&run.spot.key));
         result.unwrap_or_else(|stopped| *stopped)
     }
 
     async fn checkout(
-        &mut self,
-        index: u16,
+        &self,
+        run: &StepRun<'_>,
         inputs: &HashMap<String, String>,
-        env: &IndexMap<String, String>,
-        timeout_seconds: Option<f64>,
     ) -> Result<Outcome, Stopped> {
         let input = |name: &str| inputs.get(name).map(String::as_str).filter(|v| !v.is_empty());
         let target = self.inside_workspace(input("path").unwrap_or("."))?;
@@ -117,11 +112,12 @@ impl Attempt<'_> {
         let overlay = self.overlay();
         let is_own = input("repository")
             .is_none_or(|r| own.name.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(r)) || r == own.url);
-        let (plain, remote) = (self.git_environment(env), HashMap::new());
+        let (plain, remote) = (self.git_environment(run), HashMap::new());
         let mut checkout = Checkout {
-            index,
-            watch: self.watch(timeout_seconds),
-            timeout_seconds,
+            index: run.index,
+            key: run.spot.key.clone(),
+            watch: self.watch(&run.leash),
+            leash: run.leash.clone(),
             target,
             url: String::new(),
             reference: input("ref").unwrap_or_default().to_owned(),
@@ -129,13 +125,16 @@ impl Attempt<'_> {
             depth: depth(input("fetch-depth"))?,
             tags: input("fetch-tags") == Some("true"),
             clean: input("clean") != Some("false"),
+            sparse: lines(input("sparse-checkout")),
+            cone: input("sparse-checkout-cone-mode") != Some("false"),
             plain,
             remote,
         };
         if let Some(overlay) = overlay.filter(|_| is_own && checkout.reference.is_empty()) {
             return self.check_out_overlay(&checkout, &overlay).await;
         }
-        checkout.url = self.url(input("repository").filter(|_| !is_own), &own.url)?;
+        let name = own.name.as_deref().unwrap_or_default();
+        checkout.url = self.url(input("repository").filter(|_| !is_own), &own.url, name)?;
         if is_own && checkout.reference.is_empty() {
             checkout.sha = own.sha.clone();
             checkout.reference = own.git_ref.clone().unwrap_or_default();
@@ -162,7 +161,7 @@ impl Attempt<'_> {
     }
 
     /// Fetches one commit (or everything) and checks it out.
-    async fn fetch(&mut self, c: &Checkout) -> Result<(), Stopped> {
+    async fn fetch(&self, c: &Checkout) -> Result<(), Stopped> {
         if c.target.join(".git").exists() {
             self.git(c, false, &["remote", "set-url", "origin", &c.url]).await?;
         } else {
@@ -186,6 +185,12 @@ impl Attempt<'_> {
             self.log.say(c.index, "The server gives no single commits: fetching the whole ref.").await;
             self.git(c, true, &["fetch", "--no-tags", "--quiet", "origin", &fallback]).await?;
         }
+        if !c.sparse.is_empty() {
+            let mut args = vec!["sparse-checkout", "set", if c.cone { "--cone" } else { "--no-cone" }];
+            // Git knows no `--` here: a pattern must not be read as an option.
+            args.extend(c.sparse.iter().map(String::as_str).filter(|p| !p.starts_with('-')));
+            self.git(c, false, &args).await?;
+        }
         let mut args = vec!["checkout", "--quiet", "--force"];
         args.extend(target.checkout.iter().map(String::as_str));
         self.git(c, true, &args).await?;
@@ -196,7 +201,7 @@ impl Attempt<'_> {
     }
 
     /// Finds out what the ref is called and how to fetch it.
-    async fn resolve(&mut self, c: &Checkout) -> Result<Target, Stopped> {
+    async fn resolve(&self, c: &Checkout) -> Result<Target, Stopped> {
         let on = |branch: &str| format!("refs/remotes/origin/{branch}");
         let reference = if c.reference.is_empty() && c.sha.is_none() {
             self.default_branch(c).await?
@@ -227,7 +232,7 @@ impl Attempt<'_> {
         })
     }
 
-    async fn default_branch(&mut self, c: &Checkout) -> Result<String, Stopped> {
+    async fn default_branch(&self, c: &Checkout) -> Result<String, Stopped> {
         let listed = self.git_output(c, true, &["ls-remote", "--symref", "origin", "HEAD"]).await?;
         let branch = listed.lines().find_map(|l| l.strip_prefix("ref: ")?.split('\t').next());
         branch
@@ -236,7 +241,7 @@ impl Attempt<'_> {
     }
 
     /// A branch wins over a tag of the same name.
-    async fn full_name(&mut self, c: &Checkout) -> Result<String, Stopped> {
+    async fn full_name(&self, c: &Checkout) -> Result<String, Stopped> {
         let candidates = [format!("refs/heads/{}", c.reference), format!("refs/tags/{}", c.reference)];
         let listed =
             self.git_output(c, true, &["ls-remote", "origin", &candidates[0], &candidates[1]]).await?;
@@ -247,7 +252,7 @@ impl Attempt<'_> {
             .ok_or_else(|| bad(format!("the repository has no branch or tag '{}'", c.reference)))
     }
 
-    async fn outputs_of(&mut self, c: &Checkout) -> Result<Outcome, Stopped> {
+    async fn outputs_of(&self, c: &Checkout) -> Result<Outcome, Stopped> {
         let commit = self.git_output(c, false, &["rev-parse", "HEAD"]).await?;
         let mut outcome = Outcome::plain(Conclusion::Success);
         outcome.exit_code = Some(0);
@@ -257,7 +262,7 @@ impl Attempt<'_> {
     }
 
     /// The working tree of a local run instead of a fetched commit.
-    async fn check_out_overlay(&mut self, c: &Checkout, overlay: &Path) -> Result<Outcome, Stopped> {
+    async fn check_out_overlay(&self, c: &Checkout, overlay: &Path) -> Result<Outcome, Stopped> {
         let source = overlay.to_string_lossy().into_owned();
         let copy = |files: Option<Vec<u8>>| {
             let (from, to) = (overlay.to_path_buf(), c.target.clone());
@@ -289,8 +294,8 @@ impl Attempt<'_> {
         if has_commit { self.outputs_of(c).await } else { Ok(Outcome::plain(Conclusion::Success)) }
     }
 
-    fn ssh_key(&self, index: u16) -> PathBuf {
-        self.workspace.temp.join(format!("ssh_key_{index}"))
+    fn ssh_key(&self, key: &str) -> PathBuf {
+        self.workspace.temp.join(format!("ssh_key_{key}"))
     }
 
     fn overlay(&self) -> Option<PathBuf> {
@@ -309,7 +314,7 @@ impl Attempt<'_> {
         Ok(target)
     }
 
-    fn url(&self, wanted: Option<&str>, own: &str) -> Result<String, Stopped> {
+    fn url(&self, wanted: Option<&str>, own: &str, own_name: &str) -> Result<String, Stopped> {
         match wanted {
             None if own.is_empty() => Err(bad(
                 "this run is about no repository: submit it with one, or give 'repository' as an address"
@@ -319,6 +324,10 @@ impl Attempt<'_> {
             Some(url) if url.contains("://") || url.starts_with('/') || url.contains('@') => {
                 Ok(url.to_owned())
             }
+            // A neighbour at the same forge.
+            Some(name) if sibling(own, own_name, name).is_some() => {
+                Ok(sibling(own, own_name, name).unwrap_or_default())
+            }
             Some(name) => Err(bad(format!(
                 "the repository '{name}' is not the one of this run: give its address, such as https://host/{name}.git"
             ))),
@@ -326,8 +335,8 @@ impl Attempt<'_> {
     }
 
     /// Variables of every git command: those of the job, without the user's configuration of git.
-    fn git_environment(&self, env: &IndexMap<String, String>) -> HashMap<String, String> {
-        let mut variables = self.variables(env);
+    fn git_environment(&self, run: &StepRun<'_>) -> HashMap<String, String> {
+        let mut variables = self.variables(run);
         variables.retain(|name, _| !name.starts_with("GIT_") || name.starts_with("GIT_SSL_"));
         let set: [(&str, &str); 5] = [
             ("GIT_TERMINAL_PROMPT", "0"),
@@ -360,7 +369,7 @@ impl Attempt<'_> {
         let mut variables = c.plain.clone();
         let given = |name: &str| inputs.get(name).filter(|v| !v.is_empty());
         let token = given("token")
-            .or_else(|| self.assignment.secrets.get("GITHUB_TOKEN"))
+            .or_else(|| self.secrets.get("GITHUB_TOKEN"))
             // Our own token opens nothing at a forge, and a forge has no business knowing it.
             .filter(|t| **t != self.assignment.job_token);
         if let (Some(token), Some(origin)) = (token, http_origin(&c.url)) {
@@ -373,14 +382,14 @@ impl Attempt<'_> {
         }
         if let Some(key) = given("ssh-key") {
             self.log.masker.add(key);
-            let path = self.ssh_key(c.index);
+            let path = self.ssh_key(&c.key);
             write_private(&path, &format!("{}\n", key.trim_end()))
                 .map_err(|e| Outcome::io("cannot write the SSH key", &e))?;
             let path = path.to_string_lossy().into_owned();
             let mut ssh = format!("ssh -i '{path}' -o IdentitiesOnly=yes -o BatchMode=yes");
             match given("ssh-known-hosts") {
                 Some(hosts) => {
-                    let known = self.workspace.temp.join(format!("ssh_known_hosts_{}", c.index));
+                    let known = self.workspace.temp.join(format!("ssh_known_hosts_{}", c.key));
                     write_private(&known, &format!("{hosts}\n"))
                         .map_err(|e| Outcome::io("cannot write the known hosts", &e))?;
                     ssh +=
@@ -406,7 +415,7 @@ impl Attempt<'_> {
     }
 
     /// Runs git; anything but success ends the step.
-    async fn git(&mut self, c: &Checkout, remote: bool, args: &[&str]) -> Result<(), Stopped> {
+    async fn git(&self, c: &Checkout, remote: bool, args: &[&str]) -> Result<(), Stopped> {
         let command = self.git_command(c, remote, args);
         let ran = self.execute(c.index, command, Interpreter::off(), &c.watch).await;
         let ran = ran.map_err(|e| Box::new(Outcome::driver(&e)))?;
@@ -414,7 +423,7 @@ impl Attempt<'_> {
     }
 
     fn outcome(&self, c: &Checkout, ran: &crate::step::Ran) -> Outcome {
-        Outcome::ended(&ran.ended, &self.timeouts(c.timeout_seconds), self.timed_out)
+        self.outcome_of(ran, &c.leash)
     }
 
     fn check(&self, c: &Checkout, args: &[&str], mut outcome: Outcome) -> Result<(), Stopped> {
@@ -426,7 +435,7 @@ impl Attempt<'_> {
         Err(Box::new(outcome))
     }
 
-    async fn git_bytes(&mut self, c: &Checkout, remote: bool, args: &[&str]) -> Result<Vec<u8>, Stopped> {
+    async fn git_bytes(&self, c: &Checkout, remote: bool, args: &[&str]) -> Result<Vec<u8>, Stopped> {
         let command = self.git_command(c, remote, args);
         let captured = self.capture(c.index, command, &c.watch).await;
         let (ran, bytes) = captured.map_err(|e| Box::new(Outcome::driver(&e)))?;
@@ -434,12 +443,12 @@ impl Attempt<'_> {
         Ok(bytes)
     }
 
-    async fn git_output(&mut self, c: &Checkout, remote: bool, args: &[&str]) -> Result<String, Stopped> {
+    async fn git_output(&self, c: &Checkout, remote: bool, args: &[&str]) -> Result<String, Stopped> {
         let bytes = self.git_bytes(c, remote, args).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    async fn git_ok(&mut self, c: &Checkout, args: &[&str]) -> bool {
+    async fn git_ok(&self, c: &Checkout, args: &[&str]) -> bool {
         self.git_bytes(c, false, args).await.is_ok()
     }
 }
@@ -448,11 +457,32 @@ fn bad(message: String) -> Stopped {
     Box::new(Outcome::failure(Reason::BadSpecification, message))
 }
 
+/// The lines of an input, without empty ones.
+fn lines(text: Option<&str>) -> Vec<String> {
+    let lines = text.unwrap_or_default().lines().map(str::trim);
+    lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
 fn depth(text: Option<&str>) -> Result<u32, Stopped> {
     match text {
         None => Ok(1),
         Some(text) => text.parse().map_err(|_| bad(format!("fetch-depth: '{text}' is not a number"))),
     }
+}
+
+/// The address of another repository of the forge where ours is, if the addresses there have the usual form.
+fn sibling(own: &str, own_name: &str, name: &str) -> Option<String> {
+    let plain = |n: &str| {
+        n.split('/').count() == 2
+            && n.split('/').all(|p| {
+                !p.is_empty()
+                    && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+                    && !p.starts_with('.')
+            })
+    };
+    let (stem, ending) = own.strip_suffix(".git").map_or((own, ""), |stem| (stem, ".git"));
+    let base = stem.strip_suffix(own_name).filter(|base| base.contains("://") && base.ends_with('/'))?;
+    (plain(own_name) && plain(name)).then(|| format!("{base}{name}{ending}"))
 }
 
 fn is_commit(text: &str) -> bool {

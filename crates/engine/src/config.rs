@@ -1,5 +1,6 @@
 //! What a runner decides about the jobs that it executes.
 
+use fleetfoot_actions::CacheConfig;
 use fleetfoot_model::spec::Limits;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,6 +33,42 @@ pub struct EngineConfig {
     pub kill: KillLadder,
     /// How long output may stay open after the command has ended.
     pub drain_after_exit: Duration,
+    /// Where actions come from.
+    pub actions: ActionsConfig,
+    /// The program that runs JavaScript actions of every version; absent means `node` on the `PATH`
+    /// among [`passed_env`](Self::passed_env).
+    pub node: Option<PathBuf>,
+}
+
+/// Where actions come from, and which one is built in.
+#[derive(Clone)]
+pub struct ActionsConfig {
+    /// The cache, the forge or mirror behind it, and what is allowed.
+    pub cache: CacheConfig,
+    /// When the built-in checkout takes the place of `actions/checkout`.
+    pub builtin_checkout: BuiltinCheckout,
+}
+
+impl std::fmt::Debug for ActionsConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The configuration of git may hold credentials.
+        f.debug_struct("ActionsConfig")
+            .field("dir", &self.cache.dir)
+            .field("builtin_checkout", &self.builtin_checkout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// When the built-in checkout takes the place of `actions/checkout`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BuiltinCheckout {
+    /// Where it can do what is asked for, which today is everywhere.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never: the action is fetched like any other.
+    Never,
 }
 
 /// How long a command may take to follow each request to end.
@@ -63,6 +100,11 @@ impl EngineConfig {
             .collect();
         Self {
             tool_cache: work_dir.join("_tool"),
+            actions: ActionsConfig {
+                cache: CacheConfig::new(work_dir.join("_actions")),
+                builtin_checkout: BuiltinCheckout::default(),
+            },
+            node: None,
             work_dir,
             passed_env,
             runner_name: "local".into(),

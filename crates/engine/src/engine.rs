@@ -2,35 +2,52 @@
 //! happens inside, the result is an [`AttemptResult`] and nothing of the
 //! attempt remains on the machine.
 
-use crate::attempt::{Attempt, Verdict};
+use crate::actions::Actions;
+use crate::attempt::{Attempt, Parts};
 use crate::clock;
 use crate::config::EngineConfig;
 use crate::environment::Environment;
+use crate::flow::{Flow, Verdict};
+use crate::frame::Frame;
 use crate::mask::Masker;
 use crate::outcome::{driver_message, driver_reason};
 use crate::output::Log;
+use crate::secrets;
 use crate::sink::Sink;
 use crate::workspace::{self, Workspace};
+use fleetfoot_actions::ActionCache;
 use fleetfoot_driver::{CellRequest, Driver};
 use fleetfoot_model::boundary::BoundaryRecord;
 use fleetfoot_model::spec::Limits;
 use fleetfoot_model::state::{Conclusion, Reason};
 use fleetfoot_model::sync::{Assignment, AttemptResult};
+use indexmap::IndexMap;
 use std::io;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+/// Asks for debug messages of steps.
+const STEP_DEBUG: &str = "ACTIONS_STEP_DEBUG";
+
 /// Runs attempts. One engine serves all slots of a runner.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Engine {
     config: Arc<EngineConfig>,
+    actions: ActionCache,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl Engine {
     /// An engine with this configuration.
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
-        Self { config: Arc::new(config) }
+        let actions = ActionCache::new(config.actions.cache.clone());
+        Self { config: Arc::new(config), actions }
     }
 
     /// The configuration.
@@ -55,10 +72,24 @@ impl Engine {
         let started = clock::now();
         let masker = Arc::new(Masker::new(assignment.secrets.values().map(String::as_str)));
         masker.add(&assignment.job_token);
+        if let Some(services) = &assignment.services {
+            masker.add(&services.runtime_token);
+        }
+        let secrets = secrets::visible(assignment);
+        // The secrets of the run are masked above even where the job sees others made of them: a part of
+        // what it sees may be one of those.
+        for secret in secrets.iter().flat_map(IndexMap::values) {
+            masker.add(secret);
+        }
         let log = Arc::new(Log::new(sink.clone(), masker, self.config.max_log_bytes));
         let mut boundary = BoundaryRecord::default();
-        let verdict =
-            Box::pin(self.in_workspace(assignment, driver, &sink, &log, cancel, kill, &mut boundary)).await;
+        let verdict = match &secrets {
+            Ok(secrets) => {
+                let place = Place { assignment, secrets, driver, sink: &sink, log: &log };
+                Box::pin(self.in_workspace(place, cancel, kill, &mut boundary)).await
+            }
+            Err(message) => Verdict::failure(Reason::BadSpecification, message.clone()),
+        };
         AttemptResult {
             conclusion: verdict.conclusion,
             reason: verdict.reason,
@@ -74,17 +105,25 @@ impl Engine {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the two halves of one function")]
+    /// The configuration for one job: it may ask for debug messages as at GitHub, by a secret or variable.
+    fn config_for(&self, assignment: &Assignment, secrets: &IndexMap<String, String>) -> Arc<EngineConfig> {
+        let variable = assignment.contexts.get("vars").and_then(|v| v.get(STEP_DEBUG)?.as_str());
+        let asked = secrets.get(STEP_DEBUG).map(String::as_str).or(variable);
+        if self.config.debug || asked.is_none_or(|a| !a.eq_ignore_ascii_case("true")) {
+            return self.config.clone();
+        }
+        Arc::new(EngineConfig { debug: true, ..(*self.config).clone() })
+    }
+
     async fn in_workspace(
         &self,
-        assignment: &Assignment,
-        driver: &dyn Driver,
-        sink: &Arc<dyn Sink>,
-        log: &Arc<Log>,
+        place: Place<'_>,
         cancel: CancellationToken,
         kill: CancellationToken,
         boundary: &mut BoundaryRecord,
     ) -> Verdict {
+        let Place { assignment, secrets, driver, sink, log } = place;
+        let config = self.config_for(assignment, secrets);
         let name = assignment.attempt.to_string();
         let workspace = match Workspace::create(&self.config.work_dir, &name) {
             Ok(workspace) => workspace,
@@ -106,19 +145,22 @@ impl Engine {
             ),
             Ok(cell) => {
                 *boundary = cell.record();
-                let environment = Environment::new(&self.config, assignment, &workspace, &*cell);
-                let mut attempt = Attempt::new(
-                    &self.config,
+                let mut environment = Environment::new(&config, assignment, secrets, &workspace, &*cell);
+                let frame = Frame::new(std::mem::take(&mut environment.contexts), assignment.env.clone());
+                let attempt = Attempt::new(Parts {
+                    config: &config,
                     assignment,
-                    &*cell,
-                    sink.clone(),
-                    log.clone(),
-                    &workspace,
+                    secrets,
+                    cell: &*cell,
+                    sink: sink.clone(),
+                    log: log.clone(),
+                    workspace: &workspace,
                     environment,
+                    actions: Actions::new(&config.actions, &self.actions),
                     cancel,
                     kill,
-                );
-                let mut verdict = attempt.run().await;
+                });
+                let verdict = Box::pin(Flow::new(&attempt, frame).run()).await;
                 cell.kill_all().await;
                 attempt.close_leaks().await;
                 if let Err(e) = cell.tear_down().await {
@@ -126,7 +168,6 @@ impl Engine {
                     tracing::error!(attempt = %name, %message, "the cell could not be removed");
                     log.say(verdict.last_step, &format!("Warning: {message}")).await;
                 }
-                verdict.annotations.append(&mut attempt.take_annotations());
                 verdict
             }
         };
@@ -144,6 +185,16 @@ impl Engine {
         }
         verdict
     }
+}
+
+/// What one attempt is about, and where it goes.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    assignment: &'a Assignment,
+    secrets: &'a IndexMap<String, String>,
+    driver: &'a dyn Driver,
+    sink: &'a Arc<dyn Sink>,
+    log: &'a Arc<Log>,
 }
 
 fn io_reason(error: &io::Error) -> Reason {

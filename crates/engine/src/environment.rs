@@ -3,10 +3,12 @@
 //! the runner beyond what the configuration lists.
 
 use crate::config::EngineConfig;
+use crate::secrets;
 use crate::workspace::Workspace;
 use fleetfoot_driver::Cell;
 use fleetfoot_expr::{Object, Value};
 use fleetfoot_model::sync::Assignment;
+use indexmap::IndexMap;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -79,6 +81,7 @@ impl Environment {
     pub(crate) fn new(
         config: &EngineConfig,
         assignment: &Assignment,
+        secrets: &IndexMap<String, String>,
         workspace: &Workspace,
         cell: &dyn Cell,
     ) -> Self {
@@ -98,8 +101,13 @@ impl Environment {
             contexts.entry(name.into()).or_insert(Value::Null);
         }
         let event = github_event(assignment);
-        let github =
-            github(&contexts, assignment, &inside(&workspace.workspace), &inside(&event_path(workspace)));
+        let github = github(
+            &contexts,
+            assignment,
+            secrets,
+            &inside(&workspace.workspace),
+            &inside(&event_path(workspace)),
+        );
         let mut fixed = github_variables(&github);
         contexts.insert("github".into(), github.into());
 
@@ -123,10 +131,10 @@ impl Environment {
         let runner: Object = runner.iter().map(|(k, v)| (*k, Value::from(v.as_str()))).collect();
         contexts.insert("runner".into(), runner.into());
 
-        let mut secrets: Object =
-            [("GITHUB_TOKEN", Value::from(assignment.job_token.as_str()))].into_iter().collect();
-        secrets.extend(assignment.secrets.iter().map(|(k, v)| (k.as_str(), Value::from(v.as_str()))));
-        contexts.insert("secrets".into(), secrets.into());
+        let mut given: Object =
+            [("GITHUB_TOKEN", Value::from(secrets::token(secrets, assignment)))].into_iter().collect();
+        given.extend(secrets.iter().map(|(k, v)| (k.as_str(), Value::from(v.as_str()))));
+        contexts.insert("secrets".into(), given.into());
 
         let mut base = config.passed_env.clone();
         base.push(("CI".into(), "true".into()));
@@ -147,6 +155,7 @@ fn github_event(assignment: &Assignment) -> String {
 fn github(
     contexts: &HashMap<String, Value>,
     assignment: &Assignment,
+    secrets: &IndexMap<String, String>,
     workspace: &str,
     event_path: &str,
 ) -> Object {
@@ -154,8 +163,7 @@ fn github(
         Some(Value::Object(given)) => (**given).clone(),
         _ => Object::new(),
     };
-    let token = assignment.secrets.get("GITHUB_TOKEN").unwrap_or(&assignment.job_token);
-    github.insert("token", token.as_str());
+    github.insert("token", secrets::token(secrets, assignment));
     github.insert("workspace", workspace);
     github.insert("event_path", event_path);
     github.insert("job", assignment.spec.key.as_str());

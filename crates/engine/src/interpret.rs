@@ -4,11 +4,14 @@
 //! says.
 
 use crate::command::WorkflowCommand;
+use crate::frame::MAX_PER_LEVEL;
 use crate::mask::Masker;
+use crate::matching::{self, JobMatchers};
+use fleetfoot_actions::Match;
 use fleetfoot_model::sync::Annotation;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-/// Annotations that a step may raise, by level.
-const MAX_PER_LEVEL: usize = 10;
 /// Longest message of an annotation, bytes.
 const MAX_MESSAGE: usize = 4096;
 
@@ -24,6 +27,8 @@ pub(crate) struct Interpreter {
     stopped: Option<String>,
     warned: Vec<String>,
     effects: Effects,
+    /// The problem matchers of the job, and the directory to which their files are relative.
+    matchers: Option<(Arc<JobMatchers>, PathBuf)>,
 }
 
 /// What a step asked for.
@@ -32,6 +37,7 @@ pub(crate) struct Effects {
     pub(crate) outputs: Vec<(String, String)>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) paths: Vec<String>,
+    pub(crate) state: Vec<(String, String)>,
     pub(crate) annotations: Vec<Annotation>,
 }
 
@@ -39,13 +45,23 @@ pub(crate) struct Effects {
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     pub(crate) keep: bool,
+    /// It is no command.
+    pub(crate) ordinary: bool,
     /// Lines of the runner to put behind it.
     pub(crate) messages: Vec<String>,
 }
 
 impl Verdict {
     fn keep() -> Self {
-        Self { keep: true, messages: Vec::new() }
+        Self { keep: true, ..Self::default() }
+    }
+
+    fn ordinary() -> Self {
+        Self { keep: true, ordinary: true, ..Self::default() }
+    }
+
+    fn kept_if(keep: bool) -> Self {
+        Self { keep, ..Self::default() }
     }
 
     fn says(self, message: impl Into<String>) -> Self {
@@ -89,19 +105,19 @@ impl Interpreter {
 
     /// Decides about a line and does what it asks for.
     pub(crate) fn line(&mut self, line: &str, masker: &Masker) -> Verdict {
-        let Some(command) = WorkflowCommand::parse(line) else { return Verdict::keep() };
+        let Some(command) = WorkflowCommand::parse(line) else { return Verdict::ordinary() };
         if let Some(token) = &self.stopped {
             if command.name.eq_ignore_ascii_case(token) {
                 self.stopped = None;
-                return Verdict { keep: self.echo, messages: Vec::new() };
+                return Verdict::kept_if(self.echo);
             }
-            return Verdict::keep();
+            return Verdict::ordinary();
         }
-        let request = Verdict { keep: self.echo, messages: Vec::new() };
+        let request = Verdict::kept_if(self.echo);
         match command.name.as_str() {
             "add-mask" => return add_mask(&command, masker),
             "group" | "endgroup" => return Verdict::keep(),
-            "debug" => return Verdict { keep: self.debug, messages: Vec::new() },
+            "debug" => return Verdict::kept_if(self.debug),
             "notice" | "warning" | "error" => {
                 self.annotate(&command, masker);
                 return Verdict::keep();
@@ -113,7 +129,13 @@ impl Interpreter {
                 self.effects.outputs.push((name.to_owned(), command.data.clone()));
                 return self.deprecated(request, "set-output", "GITHUB_OUTPUT");
             }
-            "save-state" => return self.deprecated(request, "save-state", "GITHUB_STATE"),
+            "save-state" => {
+                let Some(name) = command.property("name") else {
+                    return request.says("Error: save-state needs a name: ::save-state name=NAME::VALUE");
+                };
+                self.effects.state.push((name.to_owned(), command.data.clone()));
+                return self.deprecated(request, "save-state", "GITHUB_STATE");
+            }
             "set-env" | "add-path" => return self.unsecure(request, &command),
             "stop-commands" => return self.stop(request, &command, masker),
             "echo" => match command.data.trim().to_ascii_lowercase().as_str() {
@@ -121,23 +143,65 @@ impl Interpreter {
                 "off" => self.echo = self.debug,
                 _ => return request.says("Error: echo takes on or off"),
             },
-            // Problem matchers are not read; the tools that register them work without.
-            "add-matcher" | "remove-matcher" | "internal-set-repo-path" => {}
+            "add-matcher" | "remove-matcher" => return self.matcher(request, &command),
+            // Old versions of actions/checkout say it; nothing depends on it.
+            "internal-set-repo-path" => {}
             // A line that merely looks like a command, such as a C++ name.
-            _ => return Verdict::keep(),
+            _ => return Verdict::ordinary(),
         }
         request
     }
 
-    fn annotate(&mut self, command: &WorkflowCommand, masker: &Masker) {
-        let level = command.name.clone();
-        if self.effects.annotations.iter().filter(|a| a.level == level).count() >= MAX_PER_LEVEL {
-            return;
+    /// The problem matchers of the job, for whoever reads the lines.
+    pub(crate) fn matchers(&self) -> Option<Arc<JobMatchers>> {
+        self.matchers.as_ref().map(|(matchers, _)| matchers.clone())
+    }
+
+    /// With the problem matchers of a job.
+    pub(crate) fn with_matchers(self, matchers: Arc<JobMatchers>, workspace: PathBuf) -> Self {
+        Self { matchers: Some((matchers, workspace)), ..self }
+    }
+
+    /// Takes what a problem matcher found.
+    pub(crate) fn found(&mut self, found: Match, masker: &Masker) {
+        let Some((_, workspace)) = &self.matchers else { return };
+        let mut annotation = matching::annotation(found, workspace, self.step);
+        annotation.message = shorten(masker.mask(&annotation.message));
+        annotation.file = annotation.file.map(|file| masker.mask(&file));
+        self.raise(annotation);
+    }
+
+    fn raise(&mut self, annotation: Annotation) {
+        let level = &annotation.level;
+        if self.effects.annotations.iter().filter(|a| a.level == *level).count() < MAX_PER_LEVEL {
+            self.effects.annotations.push(annotation);
         }
+    }
+
+    /// `add-matcher` and `remove-matcher`.
+    fn matcher(&self, verdict: Verdict, command: &WorkflowCommand) -> Verdict {
+        let Some((matchers, workspace)) = &self.matchers else { return verdict };
+        let file = command.data.trim();
+        let result = match (command.name.as_str(), command.property("owner")) {
+            ("remove-matcher", Some(owner)) => {
+                matchers.remove(owner);
+                Ok(())
+            }
+            (_, _) if file.is_empty() => Err("a file is missing".to_owned()),
+            ("remove-matcher", None) => matchers.remove_file(&workspace.join(file)),
+            _ => matchers.add(&workspace.join(file)),
+        };
+        match result {
+            Ok(()) => verdict,
+            Err(e) => verdict.says(format!("Warning: {}: {e}", command.name)),
+        }
+    }
+
+    fn annotate(&mut self, command: &WorkflowCommand, masker: &Masker) {
         let text = |name: &str| command.property(name).map(|v| masker.mask(v));
         let number = |name: &str| command.property(name).and_then(|v| v.trim().parse().ok());
-        self.effects.annotations.push(Annotation {
-            level,
+        self.raise(Annotation {
+            level: command.name.clone(),
             message: shorten(masker.mask(&command.data)),
             title: text("title"),
             file: text("file"),
@@ -155,7 +219,7 @@ impl Interpreter {
         }
         self.warned.push(name.to_owned());
         let message = format!("The command '{name}' is deprecated: append to the file ${file} instead.");
-        self.effects.annotations.push(Annotation {
+        self.raise(Annotation {
             level: "warning".into(),
             message: message.clone(),
             title: None,

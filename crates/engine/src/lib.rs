@@ -5,7 +5,9 @@
 //! It knows a boundary only through [`fleetfoot_driver`] and the outside only
 //! through [`Sink`]. It must never talk to a server, and never print a secret.
 
+mod actions;
 mod attempt;
+mod background;
 mod checkout;
 mod clock;
 pub mod command;
@@ -13,22 +15,28 @@ pub mod config;
 mod engine;
 pub mod envfile;
 mod environment;
+mod flow;
+mod frame;
 mod hash_files;
 mod interpret;
 pub mod mask;
+mod matching;
 mod outcome;
 mod output;
 mod overlay;
 mod prepare;
 mod process;
+mod reports;
 mod scan;
 mod scope;
+mod secrets;
 mod shell;
 mod sink;
 mod step;
 mod step_files;
 mod workspace;
 
-pub use config::{EngineConfig, KillLadder};
+pub use config::{ActionsConfig, BuiltinCheckout, EngineConfig, KillLadder};
 pub use engine::Engine;
+pub use fleetfoot_actions::CacheConfig;
 pub use sink::Sink;

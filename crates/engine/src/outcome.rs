@@ -1,5 +1,6 @@
 //! How a step ended, in the words of the model.
 
+use crate::frame::Changes;
 use crate::process::{Ended, Stop};
 use fleetfoot_driver::{DriverError, DriverErrorKind};
 use fleetfoot_model::state::{Conclusion, Reason};
@@ -18,6 +19,10 @@ pub(crate) struct Outcome {
     pub(crate) leaked: bool,
     pub(crate) usage: Usage,
     pub(crate) outputs: IndexMap<String, String>,
+    /// The log says already what went wrong.
+    pub(crate) told: bool,
+    /// What the step changed for those after it.
+    pub(crate) changes: Changes,
 }
 
 impl Outcome {
@@ -32,6 +37,8 @@ impl Outcome {
             leaked: false,
             usage: Usage::default(),
             outputs: IndexMap::new(),
+            told: false,
+            changes: Changes::default(),
         }
     }
 
@@ -94,6 +101,8 @@ impl Outcome {
             leaked: false,
             usage: exit.usage,
             outputs: IndexMap::new(),
+            told: false,
+            changes: Changes::default(),
         }
     }
 

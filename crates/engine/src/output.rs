@@ -5,6 +5,7 @@
 use crate::clock;
 use crate::interpret::{Effects, Interpreter};
 use crate::mask::{Masker, StreamMask};
+use crate::matching::{JobMatchers, LineMatcher};
 use crate::scan::{Part, Scanner};
 use crate::sink::Sink;
 use bytes::{Bytes, BytesMut};
@@ -74,6 +75,7 @@ struct Shared {
     log: Arc<Log>,
     step: u16,
     interpreter: Mutex<Interpreter>,
+    matchers: Option<Arc<JobMatchers>>,
     started: Instant,
     /// Milliseconds after `started` at which bytes were last read.
     last_read: AtomicU64,
@@ -103,6 +105,7 @@ impl Output {
         let shared = Arc::new(Shared {
             log,
             step,
+            matchers: interpreter.matchers(),
             interpreter: Mutex::new(interpreter),
             started: Instant::now(),
             last_read: AtomicU64::new(0),
@@ -172,7 +175,12 @@ impl Output {
 }
 
 async fn read_stream(shared: Arc<Shared>, mut reader: Reader, stream: Stream) {
-    let mut pipeline = Pipeline { scanner: Scanner::default(), mask: StreamMask::default(), stream };
+    let mut pipeline = Pipeline {
+        scanner: Scanner::default(),
+        mask: StreamMask::default(),
+        lines: LineMatcher::default(),
+        stream,
+    };
     let mut buffer = BytesMut::new();
     let mut size = SMALL_READ;
     loop {
@@ -200,6 +208,7 @@ async fn read_stream(shared: Arc<Shared>, mut reader: Reader, stream: Stream) {
 struct Pipeline {
     scanner: Scanner,
     mask: StreamMask,
+    lines: LineMatcher,
     stream: Stream,
 }
 
@@ -209,14 +218,23 @@ impl Pipeline {
         let mut pieces: Vec<(Stream, Bytes)> = Vec::new();
         let last = chunk.is_none();
         let (masker, stream, mask) = (&shared.log.masker, self.stream, &mut self.mask);
+        let (lines, mut found) = (&mut self.lines, Vec::new());
         let mut on_part = |part: Part| match part {
-            Part::Output(bytes) => mask.feed(masker, bytes, &mut |b| pieces.push((stream, b))),
+            Part::Output(bytes) => {
+                if let Some(matchers) = &shared.matchers {
+                    lines.feed(matchers, &bytes, &mut found);
+                }
+                mask.feed(masker, bytes, &mut |b| pieces.push((stream, b)));
+            }
             Part::Line(line) => {
                 let verdict = shared
                     .interpreter
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .line(&String::from_utf8_lossy(&line), masker);
+                if let Some(matchers) = shared.matchers.as_ref().filter(|_| verdict.ordinary) {
+                    lines.feed(matchers, &line, &mut found);
+                }
                 if verdict.keep {
                     mask.feed(masker, line, &mut |b| pieces.push((stream, b)));
                 }
@@ -232,6 +250,11 @@ impl Pipeline {
         }
         if last {
             self.mask.finish(&mut |b| pieces.push((stream, b)));
+            self.lines.finish(&mut found);
+        }
+        if !found.is_empty() {
+            let mut interpreter = shared.interpreter.lock().unwrap_or_else(PoisonError::into_inner);
+            found.into_iter().for_each(|found| interpreter.found(found, masker));
         }
         for (stream, bytes) in coalesce(pieces) {
             shared.log.write(shared.step, stream, bytes).await;

@@ -3,7 +3,9 @@
 //! here changes the attempt.
 
 use crate::attempt::Attempt;
-use fleetfoot_expr::{Status as JobStatus, Template, Value};
+use crate::frame::Frame;
+use crate::scope::Spot;
+use fleetfoot_expr::{Expr, Status as JobStatus, Template, Value};
 use fleetfoot_model::spec::{StepAction, StepSpec};
 use indexmap::IndexMap;
 
@@ -13,6 +15,17 @@ pub(crate) struct Ready {
     pub(crate) name: String,
     pub(crate) continue_on_error: bool,
     pub(crate) timeout_seconds: Option<f64>,
+    /// All variables of the step.
+    pub(crate) env: IndexMap<String, String>,
+}
+
+/// Whose condition decides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum When<'c> {
+    /// That of the step.
+    Step,
+    /// That of a stage of its action (`pre-if`, `post-if`); none means always.
+    Stage(Option<&'c str>),
 }
 
 impl Attempt<'_> {
@@ -20,21 +33,35 @@ impl Attempt<'_> {
     pub(crate) fn prepare(
         &self,
         step: &StepSpec,
-        env: &mut IndexMap<String, String>,
+        frame: &Frame,
+        spot: &Spot,
+        when: When<'_>,
     ) -> Result<Option<Ready>, String> {
+        let mut env = frame.step_env();
         let mut own = IndexMap::with_capacity(step.env.len());
         for (name, value) in &step.env {
-            let value = self.text(value, &self.scope(&self.env)).map_err(|e| format!("env.{name}: {e}"))?;
+            let value =
+                self.text(value, &self.scope(frame, &env, spot)).map_err(|e| format!("env.{name}: {e}"))?;
             own.insert(name.clone(), value);
         }
         env.extend(own);
-        let scope = self.scope(env);
-        let holds = match &step.condition {
-            None => self.status() == JobStatus::Success,
-            Some(condition) => fleetfoot_expr::condition(condition)
+        let scope = self.scope(frame, &env, spot);
+        let holds = match (when, &step.condition) {
+            (When::Step, None) => scope.status == JobStatus::Success,
+            (When::Step, Some(condition)) => fleetfoot_expr::condition(condition)
                 .and_then(|c| c.evaluate(&scope))
                 .map_err(|e| format!("if: {e}"))?
                 .is_truthy(),
+            (When::Stage(None), _) => true,
+            // Unlike that of a step, it holds after a failure unless it asks for success itself.
+            (When::Stage(Some(condition)), _) => {
+                let evaluated = if condition.contains("${{") {
+                    Template::parse(condition).and_then(|t| t.evaluate(&scope))
+                } else {
+                    Expr::parse(condition).and_then(|e| e.evaluate(&scope))
+                };
+                evaluated.map_err(|e| format!("condition of the action: {e}"))?.is_truthy()
+            }
         };
         if !holds {
             return Ok(None);
@@ -74,6 +101,7 @@ impl Attempt<'_> {
                 (number > 0.0).then_some(number * 60.0)
             }
         };
-        Ok(Some(Ready { name: self.log.masker.mask(&name), continue_on_error, timeout_seconds }))
+        let name = self.log.masker.mask(&name);
+        Ok(Some(Ready { name, continue_on_error, timeout_seconds, env }))
     }
 }

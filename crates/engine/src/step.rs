@@ -1,8 +1,9 @@
 //! Carries out one step: a script for a shell, a hook, or any command of the
 //! engine's own, with its files, variables and output.
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Leash, StepRun};
 use crate::environment::{Settable, may_set};
+use crate::frame::Changes;
 use crate::interpret::{Effects, Interpreter};
 use crate::outcome::Outcome;
 use crate::output::Output;
@@ -10,20 +11,20 @@ use crate::process::{self, Ended, Watch};
 use crate::shell::Shell;
 use crate::step_files::{StepFiles, Written};
 use fleetfoot_driver::{Command, DriverError, DriverErrorKind};
+use fleetfoot_model::spec::StepSpec;
 use fleetfoot_model::state::Reason;
-use indexmap::IndexMap;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncReadExt;
 
 /// Where a shell looks when nobody set `PATH`.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The most that is kept of a captured output, bytes.
 const MAX_CAPTURE: u64 = 256 << 20;
 
 /// A `run` step with the defaults of its job, not yet evaluated.
-pub(crate) struct Run<'a> {
+pub(crate) struct Script<'a> {
     pub(crate) script: &'a str,
     pub(crate) shell: Option<&'a str>,
     pub(crate) working_directory: Option<&'a str>,
@@ -38,47 +39,51 @@ pub(crate) struct Ran {
 
 impl Attempt<'_> {
     /// Runs a script.
-    pub(crate) async fn run_script(
-        &mut self,
-        index: u16,
-        id: &str,
-        run: &Run<'_>,
-        env: &IndexMap<String, String>,
-        timeout_seconds: Option<f64>,
-    ) -> Outcome {
+    pub(crate) async fn run_script(&self, run: &StepRun<'_>, step: &Script<'_>) -> Outcome {
         let evaluated = {
-            let scope = self.scope(env);
+            let scope = self.scope_of(run);
             let text =
                 |key: &str, template: &str| self.text(template, &scope).map_err(|e| format!("{key}: {e}"));
             (|| {
-                let shell = run.shell.map(|s| text("shell", s)).transpose()?;
-                let directory = run.working_directory.map(|d| text("working-directory", d)).transpose()?;
-                Ok::<_, String>((text("run", run.script)?, shell, directory))
+                let shell = step.shell.map(|s| text("shell", s)).transpose()?;
+                let directory = step.working_directory.map(|d| text("working-directory", d)).transpose()?;
+                Ok::<_, String>((text("run", step.script)?, shell, directory))
             })()
         };
         let (script, shell, directory) = match evaluated {
             Ok(evaluated) => evaluated,
             Err(message) => return Outcome::failure(Reason::BadSpecification, message),
         };
+        if run.frame.action.is_some() {
+            let mut lines: Vec<String> = script.lines().map(str::to_owned).collect();
+            lines.extend(shell.as_ref().map(|s| format!("shell: {s}")));
+            self.say_group(run.index, &StepSpec::run_name(&script), &lines).await;
+        }
         let shell = match Shell::parse(shell.as_deref()) {
             Ok(shell) => shell,
             Err(e) => return Outcome::failure(Reason::BadSpecification, e.to_string()),
         };
-        let file = self.workspace.temp.join(format!("step_{index}{}", shell.extension));
+        let file = self.workspace.temp.join(format!("step_{}{}", run.spot.key, shell.extension));
         if let Err(e) = std::fs::write(&file, shell.script(&script)) {
             return Outcome::io("cannot write the script", &e);
         }
         let directory = self.working_directory(directory.as_deref());
-        self.run_file(index, id, &shell, &file, directory, env, timeout_seconds).await
+        self.run_file(run, &shell, &file, directory).await
+    }
+
+    /// Writes a group of lines of the runner itself.
+    pub(crate) async fn say_group(&self, index: u16, title: &str, lines: &[String]) {
+        let mut text = format!("::group::{title}");
+        for line in lines {
+            text.push('\n');
+            text.push_str(line);
+        }
+        text.push_str("\n::endgroup::");
+        self.log.say(index, &text).await;
     }
 
     /// Runs a hook of the runner.
-    pub(crate) async fn run_hook(
-        &mut self,
-        index: u16,
-        script: &Path,
-        env: &IndexMap<String, String>,
-    ) -> Outcome {
+    pub(crate) async fn run_hook(&self, run: &StepRun<'_>, script: &Path) -> Outcome {
         let kind = match script.extension().and_then(|e| e.to_str()) {
             Some("ps1") => Some("pwsh"),
             Some("py") => Some("python"),
@@ -88,47 +93,56 @@ impl Attempt<'_> {
             Ok(shell) => shell,
             Err(e) => return Outcome::failure(Reason::SetUpFailed, e.to_string()),
         };
-        let directory = self.workspace.workspace.clone();
-        self.run_file(index, "", &shell, script, directory, env, None).await
+        self.run_file(run, &shell, script, self.workspace.workspace.clone()).await
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the common half of scripts and hooks")]
-    async fn run_file(
-        &mut self,
-        index: u16,
-        id: &str,
-        shell: &Shell,
-        file: &Path,
+    async fn run_file(&self, run: &StepRun<'_>, shell: &Shell, file: &Path, directory: PathBuf) -> Outcome {
+        let variables = self.variables(run);
+        let script = self.cell.inside(file).to_string_lossy().into_owned();
+        let candidates = shell
+            .candidates
+            .iter()
+            .map(|candidate| {
+                let words = Shell::command(candidate, &script);
+                let (program, args) = words.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+                (program.to_owned(), args.to_vec())
+            })
+            .collect();
+        self.run_program(run, candidates, directory, variables).await
+    }
+
+    /// Runs the first of the given programs that exists, with the files through which it speaks to the
+    /// runner, and takes over what it asked for.
+    pub(crate) async fn run_program(
+        &self,
+        run: &StepRun<'_>,
+        candidates: Vec<(String, Vec<String>)>,
         directory: PathBuf,
-        env: &IndexMap<String, String>,
-        timeout_seconds: Option<f64>,
+        mut variables: HashMap<String, String>,
     ) -> Outcome {
-        let files = match StepFiles::create(self.workspace, index) {
+        let files = match StepFiles::create(self.workspace, &run.spot.key) {
             Ok(files) => files,
             Err(e) => return Outcome::io("cannot make the files of the step", &e),
         };
-        let mut variables = self.variables(env);
         variables.extend(files.variables(self.cell));
-        variables.insert("GITHUB_ACTION".into(), id.to_owned());
+        variables.insert("GITHUB_ACTION".into(), run.spot.id.clone());
         let allow_unsecure =
             variables.get("ACTIONS_ALLOW_UNSECURE_COMMANDS").is_some_and(|v| v.eq_ignore_ascii_case("true"));
-        let script = self.cell.inside(file).to_string_lossy().into_owned();
-        let watch = self.watch(timeout_seconds);
+        let watch = self.watch(&run.leash);
         let mut missing = None;
-        for candidate in &shell.candidates {
-            let words = Shell::command(candidate, &script);
-            let (program, args) = words.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+        for (program, args) in candidates {
             let command = Command {
-                program: program.to_owned(),
-                args: args.to_vec(),
+                program,
+                args,
                 env: variables.clone(),
                 working_directory: directory.clone(),
                 stdin: Vec::new(),
                 merge_output: !self.config.separate_stderr,
             };
-            let interpreter = Interpreter::new(index, self.config.debug, allow_unsecure);
-            match self.execute(index, command, interpreter, &watch).await {
-                Ok(ran) => return self.after_script(index, ran, &files, timeout_seconds).await,
+            let interpreter = Interpreter::new(run.index, self.config.debug, allow_unsecure)
+                .with_matchers(self.matchers.clone(), self.workspace.workspace.clone());
+            match self.execute(run.index, command, interpreter, &watch).await {
+                Ok(ran) => return self.after_program(run, ran, &files).await,
                 Err(e) if e.kind == DriverErrorKind::NotFound && directory.is_dir() => {
                     missing.get_or_insert(e);
                 }
@@ -150,32 +164,25 @@ impl Attempt<'_> {
         Outcome::driver(error)
     }
 
-    /// Takes over what the script asked for, and says how the step ended.
-    async fn after_script(
-        &mut self,
-        index: u16,
-        ran: Ran,
-        files: &StepFiles,
-        timeout_seconds: Option<f64>,
-    ) -> Outcome {
-        let mut outcome = self.outcome_of(&ran, timeout_seconds);
-        let written = files.read();
-        let Written { env, outputs, paths, summary, error, warning } = written;
+    /// Takes over what the program asked for, and says how the step ended.
+    async fn after_program(&self, run: &StepRun<'_>, ran: Ran, files: &StepFiles) -> Outcome {
+        let index = run.index;
+        let mut outcome = self.outcome_of(&ran, &run.leash);
+        let mut changes = Changes { annotations: ran.effects.annotations, ..Changes::default() };
+        let Written { env, outputs, state, paths, summary, error, warning } = files.read();
         if let Some(error) = error {
             self.log.say(index, &format!("Error: {error}")).await;
             outcome.spoil(Reason::BadSpecification, error);
         }
         if let Some(warning) = warning {
-            self.annotate("error", index, warning);
+            changes.annotations.push(self.annotation("error", index, &warning));
         }
         if let Some(markdown) = summary {
-            self.keep_summary(index, &markdown);
+            changes.summaries.push((index, self.log.masker.mask(&markdown)));
         }
         for (name, value) in ran.effects.env.into_iter().chain(env) {
             match may_set(&name) {
-                Settable::Yes => {
-                    self.env.insert(name, value);
-                }
+                Settable::Yes => changes.env.push((name, value)),
                 Settable::Ignored => {
                     let line =
                         format!("Warning: the variable {name} belongs to the runner: it keeps its value");
@@ -188,27 +195,24 @@ impl Attempt<'_> {
                 }
             }
         }
-        for path in ran.effects.paths.into_iter().chain(paths) {
-            self.paths.retain(|p| *p != path);
-            self.paths.push(path);
-        }
-        for (name, value) in ran.effects.outputs.into_iter().chain(outputs) {
-            outcome.outputs.insert(name, value);
-        }
-        self.annotations.extend(ran.effects.annotations);
+        changes.paths = ran.effects.paths.into_iter().chain(paths).collect();
+        changes.state = ran.effects.state.into_iter().chain(state).collect();
+        outcome.outputs.extend(ran.effects.outputs.into_iter().chain(outputs));
+        outcome.changes = changes;
         outcome
     }
 
     /// How a command ended, as the outcome of its step.
-    pub(crate) fn outcome_of(&mut self, ran: &Ran, timeout_seconds: Option<f64>) -> Outcome {
-        let mut outcome = Outcome::ended(&ran.ended, &self.timeouts(timeout_seconds), self.timed_out);
+    pub(crate) fn outcome_of(&self, ran: &Ran, leash: &Leash) -> Outcome {
+        let timed_out = self.standing().timed_out;
+        let mut outcome = Outcome::ended(&ran.ended, &self.timeouts(leash), timed_out);
         outcome.leaked = ran.leaked;
         outcome
     }
 
     /// Starts a command and sees it through, its output going to the log.
     pub(crate) async fn execute(
-        &mut self,
+        &self,
         index: u16,
         command: Command,
         interpreter: Interpreter,
@@ -221,14 +225,14 @@ impl Attempt<'_> {
         let drained = output.drain(self.config.drain_after_exit, &self.kill).await;
         let effects = output.take_effects();
         if !drained {
-            self.leaks.push(output);
+            self.leak(output);
         }
         Ok(Ran { ended, leaked: !drained, effects })
     }
 
     /// Like [`execute`](Self::execute), but standard output is given back instead of logged.
     pub(crate) async fn capture(
-        &mut self,
+        &self,
         index: u16,
         command: Command,
         watch: &Watch,
@@ -246,7 +250,7 @@ impl Attempt<'_> {
         let ended = process::supervise(&*running.handle, &|| output.silence(), watch).await;
         let drained = output.drain(self.config.drain_after_exit, &self.kill).await;
         if !drained {
-            self.leaks.push(output);
+            self.leak(output);
         }
         let bytes = match tokio::time::timeout(self.config.drain_after_exit, &mut reader).await {
             Ok(bytes) => bytes.unwrap_or_default(),
@@ -259,15 +263,19 @@ impl Attempt<'_> {
     }
 
     /// The whole environment of a process of a step.
-    pub(crate) fn variables(&self, env: &IndexMap<String, String>) -> HashMap<String, String> {
+    pub(crate) fn variables(&self, run: &StepRun<'_>) -> HashMap<String, String> {
+        let env = run.env;
         let mut variables: HashMap<String, String> = HashMap::with_capacity(
-            self.environment.base.len() + env.len() + self.environment.fixed.len() + 8,
+            self.environment.base.len() + env.len() + self.environment.fixed.len() + 16,
         );
         variables.extend(self.environment.base.iter().cloned());
         variables.extend(env.iter().map(|(k, v)| (k.clone(), v.clone())));
         variables.extend(self.environment.fixed.iter().cloned());
+        if let Some(action) = &run.frame.action {
+            action.name_in(&mut variables);
+        }
         let path = variables.entry("PATH".into()).or_insert_with(|| DEFAULT_PATH.to_owned());
-        for added in &self.paths {
+        for added in &run.frame.paths {
             *path = format!("{added}:{path}");
         }
         variables

@@ -31,6 +31,7 @@ pub(crate) struct StepFiles {
 pub(crate) struct Written {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) outputs: Vec<(String, String)>,
+    pub(crate) state: Vec<(String, String)>,
     pub(crate) paths: Vec<String>,
     pub(crate) summary: Option<String>,
     /// The first file that could not be used makes the step fail.
@@ -41,12 +42,17 @@ pub(crate) struct Written {
 
 impl StepFiles {
     /// Makes the files, empty: tools look whether they exist before they write.
-    pub(crate) fn create(workspace: &Workspace, index: u16) -> io::Result<Self> {
-        let files = Self { paths: FILES.map(|(_, stem)| workspace.files.join(format!("{stem}_{index}"))) };
+    pub(crate) fn create(workspace: &Workspace, key: &str) -> io::Result<Self> {
+        let files = Self::named(workspace, key);
         for path in &files.paths {
             fs::File::create(path)?;
         }
         Ok(files)
+    }
+
+    /// The files of the step with this key, whether they exist or not.
+    pub(crate) fn named(workspace: &Workspace, key: &str) -> Self {
+        Self { paths: FILES.map(|(_, stem)| workspace.files.join(format!("{stem}_{key}"))) }
     }
 
     /// The variables that name the files.
@@ -73,7 +79,7 @@ impl StepFiles {
             };
         written.env = pairs(env, "GITHUB_ENV", &mut written.error);
         written.outputs = pairs(output, "GITHUB_OUTPUT", &mut written.error);
-        pairs(state, "GITHUB_STATE", &mut written.error);
+        written.state = pairs(state, "GITHUB_STATE", &mut written.error);
         match content(path, envfile::MAX_FILE).and_then(|b| Ok(envfile::parse_paths(&b)?)) {
             Ok(paths) => written.paths = paths,
             Err(e) => {

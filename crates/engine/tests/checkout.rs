@@ -5,7 +5,7 @@ mod common;
 
 use common::{Job, run_step, uses_step};
 use fleetfoot_model::spec::Repository;
-use fleetfoot_model::state::{Conclusion, Reason};
+use fleetfoot_model::state::Conclusion;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -154,10 +154,6 @@ async fn what_cannot_be_checked_out() {
         assert_eq!(job.step("show").conclusion, Some(Conclusion::Skipped));
     }
     assert!(!marker.exists());
-    let job = Job::new(vec![uses_step("get", "actions/setup-node@v4", &[])]);
-    let result = job.run().await;
-    assert_eq!(result.reason, Some(Reason::BadSpecification));
-    insta::assert_snapshot!(job.step("get").message.unwrap(), @"the action 'actions/setup-node@v4' is not supported: actions/checkout is built in; replace others by 'run' steps");
 }
 
 #[tokio::test]
@@ -234,4 +230,34 @@ async fn a_local_run_sees_the_working_tree() {
         .context("fleetfoot", json!({"overlay": plain.path().to_str().unwrap()}));
     assert_eq!(job.run().await.conclusion, Conclusion::Success);
     assert_eq!(job.sink.out(), "file\n");
+}
+
+#[tokio::test]
+async fn a_neighbour_by_name_and_a_sparse_tree() {
+    let origin = Origin::new();
+    let root = origin.dir.path().join("forge");
+    std::fs::create_dir_all(root.join("o")).unwrap();
+    for name in ["r", "other"] {
+        std::os::unix::fs::symlink(origin.dir.path().join("bare.git"), root.join(format!("o/{name}.git")))
+            .unwrap();
+    }
+    let mut job = Job::new(vec![
+        uses_step(
+            "get",
+            "actions/checkout@v4",
+            &[
+                ("repository", "o/other"),
+                ("sparse-checkout", "one\n"),
+                ("sparse-checkout-cone-mode", "false"),
+            ],
+        ),
+        run_step("show", "ls; git remote get-url origin"),
+    ]);
+    job.assignment.repository = Some(Repository {
+        url: format!("file://{}/o/r.git", root.display()),
+        ..origin.repository("refs/heads/main", &origin.second)
+    });
+    let result = job.run().await;
+    assert_eq!(result.conclusion, Conclusion::Success, "{}", job.sink.all());
+    assert_eq!(job.sink.out(), format!("one\nfile://{}/o/other.git\n", root.display()));
 }

@@ -65,6 +65,20 @@ pub fn engine_config(config: &RunnerConfig, runner_name: &str) -> EngineConfig {
     engine.job_started_hook.clone_from(&config.job_started_hook);
     engine.job_completed_hook.clone_from(&config.job_completed_hook);
     engine.limits_cap = config.limits.clone();
+    engine.separate_stderr = config.separate_stderr;
+    engine.node.clone_from(&config.node);
+    let cache = &mut engine.actions.cache;
+    cache.dir.clone_from(&config.action_cache);
+    cache.mirror.clone_from(&config.action_mirror);
+    if let Some(url) = &config.action_url {
+        cache.base_url.clone_from(url);
+    }
+    cache.allowed_owners.clone_from(&config.action_owners);
+    cache.sha_only = config.action_sha_only;
+    cache.env = proxy_variables();
+    if let Some(proxy) = &config.proxy {
+        cache.git_config.push(("http.proxy".to_owned(), proxy.clone()));
+    }
     for name in &config.pass_env {
         if let Ok(value) = std::env::var(name)
             && !engine.passed_env.iter().any(|(known, _)| known == name)
@@ -73,6 +87,17 @@ pub fn engine_config(config: &RunnerConfig, runner_name: &str) -> EngineConfig {
         }
     }
     engine
+}
+
+/// The variables by which git finds its way out of a closed network.
+#[must_use]
+pub fn proxy_variables() -> Vec<(String, String)> {
+    let names = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"];
+    names
+        .iter()
+        .flat_map(|name| [(*name).to_owned(), name.to_ascii_lowercase()])
+        .filter_map(|name| Some((name.clone(), std::env::var(&name).ok()?)))
+        .collect()
 }
 
 struct Adapter(Arc<dyn AttemptSink>);
@@ -143,4 +168,36 @@ fn remove(path: &Path) -> io::Result<()> {
         }
         gone(std::fs::remove_dir_all(path))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PartialConfig;
+
+    #[test]
+    fn settings_of_actions_reach_the_engine() {
+        let set = [
+            ("WORK_DIR", "/var/lib/r"),
+            ("ACTION_MIRROR", "/srv/actions"),
+            ("ACTION_URL", "https://forge.example.com"),
+            ("ACTION_OWNERS", "actions, octo-org/deploy"),
+            ("ACTION_SHA_ONLY", "yes"),
+            ("NODE", "/opt/node"),
+            ("SEPARATE_STDERR", "true"),
+        ];
+        let read = |name: &str| {
+            let short = name.strip_prefix("FLEETFOOT_RUNNER_")?;
+            set.iter().find(|(n, _)| *n == short).map(|(_, value)| (*value).to_owned())
+        };
+        let config = PartialConfig::from_env(read).unwrap().resolve().unwrap();
+        let engine = engine_config(&config, "r");
+        let cache = &engine.actions.cache;
+        assert_eq!(cache.dir, std::path::Path::new("/var/lib/r/_actions"));
+        assert_eq!(cache.mirror.as_deref(), Some("/srv/actions"));
+        assert_eq!(cache.base_url, "https://forge.example.com");
+        assert_eq!(cache.allowed_owners, ["actions", "octo-org/deploy"]);
+        assert!(cache.sha_only && engine.separate_stderr);
+        assert_eq!(engine.node.as_deref(), Some(std::path::Path::new("/opt/node")));
+    }
 }

@@ -13,14 +13,16 @@ use crate::output::{self, Format};
 use crate::render;
 use crate::style::Style;
 use clap::Args;
+use fleetfoot_engine::CacheConfig;
 use fleetfoot_model::api::{CreateRun, RunView};
 use fleetfoot_model::plan::Document;
 use fleetfoot_model::spec::Repository;
 use fleetfoot_model::{Diagnostics, Source};
+use fleetfoot_runner::engine::proxy_variables;
 use fleetfoot_workflow::WorkflowDocument;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What starts a run when nothing else is said.
 const DEFAULT_EVENT: &str = "push";
@@ -49,6 +51,9 @@ pub(crate) struct RunArgs {
     /// Where jobs with a label run; `host` is this machine, which takes every label anyway (repeatable)
     #[arg(long, short = 'P', value_name = "LABEL=host")]
     platform: Vec<String>,
+    /// Take actions from the bare repositories OWNER/REPO.git in this directory, not from GitHub
+    #[arg(long, value_name = "DIR")]
+    action_mirror: Option<PathBuf>,
     /// List the jobs as a tree
     #[arg(long, short)]
     list: bool,
@@ -94,13 +99,32 @@ pub(crate) async fn run(args: Box<RunArgs>, format: Format) -> Result {
     let slots = args.slots.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
     });
-    let local = Local::start(slots, overlay).await?;
+    let local = Local::start(slots, overlay, actions(args.action_mirror.as_deref())?).await?;
     let result = execute(&local, requests, format).await;
     // Left early: nobody waits for orderly ends any more.
     let early = result.as_ref().is_err_and(|e| e.exit == Exit::Cancelled);
     local.finish(early).await;
     let runs = result?;
     finish(&runs, format)
+}
+
+/// Where actions come from, and where they are kept from run to run.
+fn actions(mirror: Option<&Path>) -> Result<CacheConfig> {
+    let home = |variable: &str, tail: &str| Some(PathBuf::from(std::env::var_os(variable)?).join(tail));
+    let cache = home("XDG_CACHE_HOME", "")
+        .filter(|p| p.is_absolute())
+        .or_else(|| home("HOME", ".cache"))
+        .unwrap_or_else(std::env::temp_dir);
+    let mut config = CacheConfig::new(cache.join("fleetfoot/actions"));
+    config.env = proxy_variables();
+    if let Some(mirror) = mirror {
+        let shown = mirror.display();
+        let found = mirror.canonicalize().map_err(|e| {
+            CliError::usage(format!("--action-mirror {shown}: there is no such directory")).because(&e)
+        })?;
+        config.mirror = Some(found.to_string_lossy().into_owned());
+    }
+    Ok(config)
 }
 
 async fn execute(local: &Local, requests: Vec<CreateRun>, format: Format) -> Result<Vec<RunView>> {

@@ -170,6 +170,27 @@ struct Settings {
     /// With less free disk than this, nothing new is taken
     #[arg(long, value_name = "SIZE")]
     keep_free: Option<Size>,
+    /// Directory or address of bare repositories OWNER/REPO.git from which actions come
+    #[arg(long, value_name = "DIR|URL")]
+    action_mirror: Option<String>,
+    /// Address of the forge from which actions come [default: https://github.com]
+    #[arg(long, value_name = "URL")]
+    action_url: Option<String>,
+    /// Owner or repository whose actions may be used (repeatable) [default: all]
+    #[arg(long, value_name = "OWNER[/REPO]")]
+    action_owner: Vec<String>,
+    /// Actions must be named by a full commit id
+    #[arg(long)]
+    action_sha_only: bool,
+    /// Where fetched actions are kept [default: in the work directory]
+    #[arg(long, value_name = "DIR")]
+    action_cache: Option<PathBuf>,
+    /// The program that runs JavaScript actions [default: node on the PATH]
+    #[arg(long, value_name = "FILE")]
+    node: Option<PathBuf>,
+    /// Mark lines of standard error in the log
+    #[arg(long)]
+    separate_stderr: bool,
 }
 
 impl Settings {
@@ -202,6 +223,13 @@ impl Settings {
             max_pids: self.max_pids,
             max_log: self.max_log,
             keep_free: self.keep_free,
+            action_mirror: self.action_mirror.clone(),
+            action_url: self.action_url.clone(),
+            action_owners: list(&self.action_owner),
+            action_sha_only: self.action_sha_only.then_some(true),
+            action_cache: self.action_cache.clone(),
+            node: self.node.clone(),
+            separate_stderr: self.separate_stderr.then_some(true),
         })
     }
 

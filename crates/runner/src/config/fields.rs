@@ -124,6 +124,27 @@ fields! {
     keep_free, "KEEP_FREE", "\"256M\"",
         "With less free disk than this in work_dir, the runner takes nothing new.",
         |text| Some(text.parse()?);
+    action_mirror, "ACTION_MIRROR", "\"/srv/actions\"",
+        "Directory or address of bare git repositories OWNER/REPO.git from which actions come. If it is set, nothing else is asked.",
+        |text| Some(text.trim().to_owned());
+    action_url, "ACTION_URL", "\"https://github.com\"",
+        "Address of the forge from which actions come. Default: https://github.com.",
+        |text| Some(text.trim().to_owned());
+    action_owners, "ACTION_OWNERS", "[\"actions\", \"octo-org/deploy\"]",
+        "Owners and repositories whose actions may be used. Default: all.",
+        |text| list(text);
+    action_sha_only, "ACTION_SHA_ONLY", "false",
+        "Actions must be named by a full commit id, not by a branch or a tag.",
+        |text| boolean(text)?;
+    action_cache, "ACTION_CACHE", "\"/var/cache/fleetfoot-actions\"",
+        "Where fetched actions are kept; runners may share it. Default: _actions in work_dir.",
+        |text| Some(text.into());
+    node, "NODE", "\"/opt/node24/bin/node\"",
+        "The program that runs JavaScript actions of every version. Default: node on the PATH.",
+        |text| Some(text.into());
+    separate_stderr, "SEPARATE_STDERR", "false",
+        "Mark lines of standard error in the log. The order between the two streams is only approximate then.",
+        |text| boolean(text)?;
 }
 
 /// The known name nearest to a wrong one, if one is near.

@@ -51,6 +51,13 @@ pub struct PartialConfig {
     pub max_pids: Option<u64>,
     pub max_log: Option<Size>,
     pub keep_free: Option<Size>,
+    pub action_mirror: Option<String>,
+    pub action_url: Option<String>,
+    pub action_owners: Option<Vec<String>>,
+    pub action_sha_only: Option<bool>,
+    pub action_cache: Option<PathBuf>,
+    pub node: Option<PathBuf>,
+    pub separate_stderr: Option<bool>,
 }
 
 fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
@@ -98,6 +105,20 @@ pub struct RunnerConfig {
     pub max_log_bytes: u64,
     /// Below this many free bytes on the disk of `work_dir` the runner takes nothing new.
     pub keep_free: u64,
+    /// Where actions come from instead of a forge: a directory or an address of bare repositories.
+    pub action_mirror: Option<String>,
+    /// The forge from which actions come; absent means GitHub.
+    pub action_url: Option<String>,
+    /// Owners and repositories whose actions may be used; empty means all.
+    pub action_owners: Vec<String>,
+    /// Actions must be named by a full commit id.
+    pub action_sha_only: bool,
+    /// Where fetched actions are kept.
+    pub action_cache: PathBuf,
+    /// The program that runs JavaScript actions; absent means `node` on the `PATH`.
+    pub node: Option<PathBuf>,
+    /// Lines of standard error are marked in the log.
+    pub separate_stderr: bool,
 }
 
 /// A configuration that cannot be used.
@@ -167,7 +188,14 @@ impl PartialConfig {
             max_memory,
             max_pids,
             max_log,
-            keep_free
+            keep_free,
+            action_mirror,
+            action_url,
+            action_owners,
+            action_sha_only,
+            action_cache,
+            node,
+            separate_stderr
         )
     }
 
@@ -194,7 +222,17 @@ impl PartialConfig {
         let job_started_hook = self.job_started_hook.map(|f| absolute("job_started_hook", f)).transpose()?;
         let job_completed_hook =
             self.job_completed_hook.map(|f| absolute("job_completed_hook", f)).transpose()?;
+        let action_cache = self.action_cache.map(|d| absolute("action_cache", d)).transpose()?;
+        let action_mirror = self.action_mirror.map(|m| mirror("action_mirror", m)).transpose()?;
+        let node = self.node.map(|f| absolute("node", f)).transpose()?;
         Ok(RunnerConfig {
+            action_mirror,
+            action_url: self.action_url,
+            action_owners: self.action_owners.unwrap_or_default(),
+            action_sha_only: self.action_sha_only.unwrap_or(false),
+            action_cache: action_cache.unwrap_or_else(|| work_dir.join("_actions")),
+            node,
+            separate_stderr: self.separate_stderr.unwrap_or(false),
             server: self.server.unwrap_or_else(|| DEFAULT_URL.to_owned()),
             token: self.token,
             token_file: token_file.unwrap_or_else(|| work_dir.join("runner-token.json")),
@@ -258,6 +296,14 @@ fn default_slots() -> usize {
 fn absolute(field: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError> {
     std::path::absolute(&path)
         .map_err(|e| ConfigError::Value { field, message: format!("'{}' is no path: {e}", path.display()) })
+}
+
+/// A mirror of actions: an address stays what it is, a directory becomes absolute.
+fn mirror(field: &'static str, text: String) -> Result<String, ConfigError> {
+    if text.contains("://") {
+        return Ok(text);
+    }
+    Ok(absolute(field, PathBuf::from(text))?.to_string_lossy().into_owned())
 }
 
 fn default_work_dir() -> PathBuf {
