@@ -82,8 +82,7 @@ fn resolve(one: &Chosen, plan: &Plan, contexts: &Contexts, params: &RunParams) -
     for node in &plan.nodes {
         let success = || NeedResult { result: Conclusion::Success, outputs: IndexMap::new() };
         let needs: IndexMap<String, NeedResult> = node.needs.iter().map(|n| (n.clone(), success())).collect();
-        let ancestors = vec![Conclusion::Success; needs.len()];
-        let args = ResolveArgs { contexts, params, needs: &needs, ancestors: &ancestors, cancelled: false };
+        let args = ResolveArgs { contexts, params, needs: &needs, ancestors: &needs, cancelled: false };
         let would = match one.document.resolve(&node.key, &args) {
             Ok(Resolution::Skip) => Would::Skip,
             Ok(Resolution::Run { jobs, .. }) => Would::Run(

@@ -237,7 +237,7 @@ impl Draft<'_> {
 
     /// One job that needs nothing: no graph to keep. It becomes an ordinary graph if its matrix surprises.
     fn solo(&mut self, node: &PlanNode) -> Result<(), Problem> {
-        match self.resolve(&node.key, &IndexMap::new(), &[]) {
+        match self.resolve(&node.key, &IndexMap::new(), &IndexMap::new()) {
             Ok(Resolution::Run { jobs, fail_fast, max_parallel }) if jobs.len() == 1 => {
                 let id = self.inner.ids.next_job();
                 for job in jobs {
@@ -282,7 +282,7 @@ impl Draft<'_> {
         &self,
         key: &str,
         needs: &IndexMap<String, NeedResult>,
-        ancestors: &[Conclusion],
+        ancestors: &IndexMap<String, NeedResult>,
     ) -> Result<Resolution, Diagnostic> {
         let args = ResolveArgs {
             contexts: &self.source.contexts,

@@ -75,7 +75,7 @@ fn sarif(findings: &[Diagnostic]) -> serde_json::Value {
         .map(|d| {
             serde_json::json!({
                 "ruleId": d.code,
-                "level": match d.severity { Severity::Error => "error", Severity::Warning => "warning" },
+                "level": match d.severity { Severity::Error => "error", Severity::Warning => "warning", Severity::Info => "note" },
                 "message": { "text": d.hint.as_ref().map_or_else(|| d.message.clone(), |h| format!("{} ({h})", d.message)) },
                 "locations": [{ "physicalLocation": {
                     "artifactLocation": { "uri": d.file },

@@ -65,7 +65,7 @@ fn main() {
                 contexts: &contexts,
                 params: &run.params,
                 needs: &IndexMap::new(),
-                ancestors: &[],
+                ancestors: &indexmap::IndexMap::new(),
                 cancelled: false,
             };
             if let Ok(Resolution::Run { jobs: planned, .. }) = document.resolve(&node.key, &args) {

@@ -43,7 +43,7 @@ fn drive(document: &dyn Document) -> usize {
             contexts: &contexts,
             params: &run.params,
             needs: &needs,
-            ancestors: &vec![Conclusion::Success; needs.len()],
+            ancestors: &needs,
             cancelled: false,
         };
         match document.resolve(&node.key, &args) {

@@ -84,7 +84,7 @@ fn exercise(document: &dyn Document) {
             contexts: &contexts,
             params: &run.params,
             needs: &IndexMap::new(),
-            ancestors: &[],
+            ancestors: &indexmap::IndexMap::new(),
             cancelled: false,
         };
         match document.resolve(&node.key, &args) {

@@ -65,9 +65,9 @@ impl Scope for World<'_> {
             ("cancelled", _) => Ok(resolve.cancelled),
             // A skipped job is no success either: that is how skipping spreads.
             ("success", []) => {
-                Ok(!resolve.cancelled && resolve.ancestors.iter().all(|c| *c == Conclusion::Success))
+                Ok(!resolve.cancelled && resolve.ancestors.values().all(|a| a.result == Conclusion::Success))
             }
-            ("failure", []) => Ok(!resolve.cancelled && resolve.ancestors.iter().any(|c| failed(*c))),
+            ("failure", []) => Ok(!resolve.cancelled && resolve.ancestors.values().any(|a| failed(a.result))),
             ("success", names) => {
                 named(resolve, names).map(|all| all.iter().all(|c| *c == Conclusion::Success))
             }
