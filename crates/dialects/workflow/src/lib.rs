@@ -24,22 +24,33 @@
 //! `backoff-cap-seconds`) and `limits` (`cpus`, `memory`, `pids`). A group of
 //! runners (`runs-on: {group: NAME}`) is the label `group:NAME`.
 
+mod library;
 mod plan;
 mod source;
 mod syntax;
 mod yaml;
 
+pub use library::{MAX_CALL_LEVELS, MAX_CALLED_WORKFLOWS};
 pub use plan::{JobDialect, WorkflowDialect, WorkflowDocument};
 pub use source::MAX_BYTES;
 pub use syntax::{Schedule, Trigger};
 
 use fleetfoot_model::diagnostic::{Diagnostics, Source};
 use fleetfoot_model::plan::Document;
+use indexmap::IndexMap;
+use library::Mode;
 
 /// All findings about a workflow, errors and warnings, in the order of the document.
 #[must_use]
 pub fn lint(source: &Source) -> Diagnostics {
-    match WorkflowDocument::parse(source) {
+    lint_with(source, &IndexMap::new(), false)
+}
+
+/// The same with the workflows that it calls, by reference as written; those that are not there
+/// are not looked at. `pedantic` adds what is merely information.
+#[must_use]
+pub fn lint_with(source: &Source, files: &IndexMap<String, String>, pedantic: bool) -> Diagnostics {
+    match WorkflowDocument::read(source, Mode { plain: false, pedantic }, files) {
         Ok(document) => Diagnostics(document.warnings().to_vec()),
         Err(found) => found,
     }

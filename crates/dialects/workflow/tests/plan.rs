@@ -451,16 +451,6 @@ fn a_plain_job() {
 }
 
 #[test]
-fn a_call_of_a_workflow_parses_and_fails_when_its_turn_comes() {
-    let document = parse(
-        "on: push\njobs:\n  call:\n    uses: o/r/.github/workflows/w.yml@v1\n    with: {a: 1}\n    secrets: inherit\n",
-    );
-    let case = Case::new(&*document, RunParams::default());
-    assert_eq!(case.plan(&*document).nodes[0].names, ["call"]);
-    insta::assert_snapshot!(case.resolve(&*document, "call").unwrap_err().to_string());
-}
-
-#[test]
 fn aliases_and_anchors_are_resolved() {
     let document = parse(
         "on: push\njobs:\n  a: &job\n    runs-on: x\n    steps: &steps\n      - run: one\n  b: *job\n  c: {runs-on: y, steps: *steps}\n",

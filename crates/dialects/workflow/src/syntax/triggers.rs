@@ -5,7 +5,7 @@ use super::allowed;
 use super::cron;
 use super::events::{EVENTS, Event};
 use super::read::Fields;
-use super::value::{Dynamic, Shape};
+use super::value::{Dynamic, Shape, Text};
 use crate::source::{Report, clip, nearest};
 use crate::yaml::{Entry, Kind, Node};
 use fleetfoot_expr::Value;
@@ -64,6 +64,8 @@ pub(super) struct On {
     pub(super) triggers: Vec<Trigger>,
     pub(super) dispatch_inputs: Vec<Input>,
     pub(super) call_inputs: Vec<Input>,
+    pub(super) call_secrets: IndexMap<String, bool>,
+    pub(super) call_outputs: IndexMap<String, Text>,
 }
 
 impl Report<'_> {
@@ -211,6 +213,7 @@ impl Report<'_> {
         }
         if let Some(node) = fields.get("secrets").filter(|n| !n.is_null()) {
             for entry in self.mapping(node, "a mapping of secrets").unwrap_or_default() {
+                on.call_secrets.insert(entry.name().to_owned(), false);
                 if entry.value.is_null() {
                     continue;
                 }
@@ -220,8 +223,8 @@ impl Report<'_> {
                 if let Some(n) = secret.get("description") {
                     self.text(n, None);
                 }
-                if let Some(n) = secret.get("required") {
-                    self.flag(n);
+                if let Some(n) = secret.get("required").and_then(|n| self.flag(n)) {
+                    on.call_secrets.insert(entry.name().to_owned(), n);
                 }
             }
         }
@@ -235,7 +238,10 @@ impl Report<'_> {
                     self.text(n, None);
                 }
                 match output.get("value") {
-                    Some(n) => drop(self.text(n, Some(&allowed::CALL_OUTPUT))),
+                    Some(n) => {
+                        let value = self.text(n, Some(&allowed::CALL_OUTPUT));
+                        on.call_outputs.extend(value.map(|value| (entry.name().to_owned(), value)));
+                    }
                     None => self.missing(entry.key.start, "value"),
                 }
             }
