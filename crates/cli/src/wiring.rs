@@ -65,6 +65,7 @@ pub(crate) async fn control(options: &PlaneOptions, dialects: Vec<Arc<dyn Dialec
         server_url: options.url.clone(),
         lease: options.lease,
         retention: options.retention,
+        loader: None,
     };
     Control::start(Arc::new(store), logs, dialects, settings).await.map_err(CliError::from)
 }
