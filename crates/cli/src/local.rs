@@ -22,6 +22,7 @@ use fleetfoot_runner::daemon::{self, Setup, Stage};
 use fleetfoot_runner::engine::EngineExecutor;
 use fleetfoot_runner::journal::Journal;
 use fleetfoot_runner::transport::{ControlPlane, TransportError};
+use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -226,6 +227,15 @@ impl Dialect for HereDialect {
         let inner = self.inner.parse(source)?;
         Ok(Arc::new(HereDocument { inner, overlay: self.overlay.clone() }))
     }
+
+    fn parse_with(
+        &self,
+        source: &Text,
+        files: &IndexMap<String, String>,
+    ) -> Result<Arc<dyn Document>, Diagnostics> {
+        let inner = self.inner.parse_with(source, files)?;
+        Ok(Arc::new(HereDocument { inner, overlay: self.overlay.clone() }))
+    }
 }
 
 #[derive(Debug)]
@@ -235,6 +245,14 @@ struct HereDocument {
 }
 
 impl Document for HereDocument {
+    fn name(&self) -> Option<&str> {
+        self.inner.name()
+    }
+
+    fn missing(&self) -> Vec<String> {
+        self.inner.missing()
+    }
+
     fn warnings(&self) -> &[Diagnostic] {
         self.inner.warnings()
     }

@@ -1,6 +1,7 @@
 //! `run`: documents run on this machine, without a server. Chooses the
 //! documents, and hands them to an in-process control plane.
 
+use crate::calls;
 use crate::clock;
 use crate::commands::submit::ParamArgs;
 use crate::document::{self, DocumentFile};
@@ -19,6 +20,7 @@ use fleetfoot_model::spec::Repository;
 use fleetfoot_model::{Diagnostics, Source};
 use fleetfoot_workflow::WorkflowDocument;
 use futures_util::future::join_all;
+use indexmap::IndexMap;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -66,8 +68,10 @@ pub(crate) struct Chosen {
     pub(crate) file: DocumentFile,
     /// As typed, or found.
     pub(crate) shown: PathBuf,
-    /// As parsed.
+    /// As parsed, with what it calls in this repository.
     pub(crate) document: WorkflowDocument,
+    /// What it calls, by reference.
+    pub(crate) files: IndexMap<String, String>,
     /// The event that it gets.
     pub(crate) event: String,
 }
@@ -87,6 +91,7 @@ pub(crate) async fn run(args: Box<RunArgs>, format: Format) -> Result {
             path: Some(one.file.name.clone()),
             event: Some(event(&one.event, request.event.as_ref())),
             repository: Some(repository(&one.file)),
+            files: one.files.clone(),
             ..request.clone()
         });
     }
@@ -185,12 +190,13 @@ fn choose(args: &RunArgs) -> Result<Vec<Chosen>> {
     for shown in &files {
         let file = document::read(shown)?;
         let source = Source::new(shown.display().to_string(), file.bytes.clone());
+        let files = calls::local(&file, shown)?;
         let document = match file.kind() {
             "job" => WorkflowDocument::parse_job(&source),
-            _ => WorkflowDocument::parse(&source),
+            _ => WorkflowDocument::parse_with(&source, &files),
         };
         match document {
-            Ok(document) => parsed.push((shown.clone(), file, document)),
+            Ok(document) => parsed.push((shown.clone(), file, document, files)),
             Err(findings) => found.0.extend(findings.0),
         }
     }
@@ -199,12 +205,12 @@ fn choose(args: &RunArgs) -> Result<Vec<Chosen>> {
     }
     let alone = parsed.len() == 1;
     let events: Vec<String> =
-        parsed.iter().flat_map(|(_, _, d)| d.triggers()).map(|t| t.event.clone()).collect();
+        parsed.iter().flat_map(|(_, _, d, _)| d.triggers()).map(|t| t.event.clone()).collect();
     let chosen: Vec<Chosen> = parsed
         .into_iter()
-        .filter_map(|(shown, file, document)| {
+        .filter_map(|(shown, file, document, files)| {
             let event = event_for(&document, file.kind(), named.as_deref(), alone)?;
-            Some(Chosen { file, shown, document, event })
+            Some(Chosen { file, shown, document, files, event })
         })
         .collect();
     if !chosen.is_empty() || args.list {

@@ -43,14 +43,20 @@ use library::Mode;
 /// All findings about a workflow, errors and warnings, in the order of the document.
 #[must_use]
 pub fn lint(source: &Source) -> Diagnostics {
-    lint_with(source, &IndexMap::new(), false)
+    let mode = Mode::default();
+    found(WorkflowDocument::read(source, mode, &IndexMap::new()))
 }
 
-/// The same with the workflows that it calls, by reference as written; those that are not there
-/// are not looked at. `pedantic` adds what is merely information.
+/// The same with the workflows that it calls in its own repository, by reference as written: a
+/// call of any other there is an error. Calls of other repositories are looked at where they are
+/// given. `pedantic` adds what is merely information.
 #[must_use]
 pub fn lint_with(source: &Source, files: &IndexMap<String, String>, pedantic: bool) -> Diagnostics {
-    match WorkflowDocument::read(source, Mode { plain: false, pedantic }, files) {
+    found(WorkflowDocument::read(source, Mode { plain: false, pedantic, complete: true }, files))
+}
+
+fn found(read: Result<WorkflowDocument, Diagnostics>) -> Diagnostics {
+    match read {
         Ok(document) => Diagnostics(document.warnings().to_vec()),
         Err(found) => found,
     }

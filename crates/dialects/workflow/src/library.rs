@@ -44,6 +44,8 @@ pub(crate) struct Mode {
     pub(crate) plain: bool,
     /// Report what is merely information too.
     pub(crate) pedantic: bool,
+    /// Local documents that were not given do not exist.
+    pub(crate) complete: bool,
 }
 
 /// One text to a typed document; findings are added.
@@ -85,7 +87,7 @@ impl Library {
         let mut library = Self { docs: vec![main], jobs: Vec::new(), missing: Vec::new() };
         if library.docs[0].workflow.jobs.iter().any(|job| job.call.is_some()) {
             library.load(files, found);
-            library.check(found);
+            library.check(mode, found);
         }
         Some(library)
     }
@@ -148,16 +150,30 @@ impl Library {
         self.docs[doc].calls.get(&job.key).copied()
     }
 
-    fn check(&mut self, found: &mut Vec<Diagnostic>) {
+    fn check(&mut self, mode: Mode, found: &mut Vec<Diagnostic>) {
         self.check_shape(found);
         for (index, doc) in self.docs.iter().enumerate() {
             let mut report = Report::new(&doc.source);
             for job in &doc.workflow.jobs {
-                if let (Some(call), Some(target)) = (&job.call, self.called(index, job)) {
-                    self.check_call(&mut report, doc, job, call, target);
+                match (&job.call, self.called(index, job)) {
+                    (Some(call), Some(target)) => self.check_call(&mut report, doc, job, call, target),
+                    (Some(call), None) if mode.complete => self.check_missing(&mut report, doc, call),
+                    _ => {}
                 }
             }
             found.extend(report.finish().0);
+        }
+    }
+
+    fn check_missing(&self, report: &mut Report<'_>, doc: &Doc, call: &Call) {
+        let reference = call.reference.within(doc.reference.as_ref());
+        if matches!(reference, Reference::Local(_)) && self.missing.contains(&reference.to_string()) {
+            let message = format!(
+                "error parsing called workflow '{}': workflow was not found.",
+                clip(&call.uses.raw, 200)
+            );
+            report.error(call.at, "missing-workflow", message).hint =
+                Some("The path begins at the root of the repository".to_owned());
         }
     }
 

@@ -90,7 +90,7 @@ impl WorkflowDocument {
     /// # Errors
     /// All findings; at least one is an error.
     pub fn parse_job(source: &Source) -> Result<Self, Diagnostics> {
-        Self::read(source, Mode { plain: true, pedantic: false }, &IndexMap::new())
+        Self::read(source, Mode { plain: true, ..Mode::default() }, &IndexMap::new())
     }
 
     /// The events under `on`, with their filters; none for a plain job.
@@ -163,6 +163,42 @@ impl WorkflowDocument {
         Ok(())
     }
 
+    /// The graph as far as it is known: a call of something that is not here is one node, which
+    /// cannot be resolved. See [`Document::plan`].
+    ///
+    /// # Errors
+    /// As [`Document::plan`].
+    pub fn outline(&self, contexts: &Contexts, params: &RunParams) -> Result<Plan, Diagnostics> {
+        let one = |d: Diagnostic| Diagnostics(vec![d]);
+        let world = World::of_run(contexts);
+        let evaluator = Evaluator { source: self.source(), world: &world };
+        let github = contexts.get("github");
+        let known = github.and_then(|g| g.get("workflow")).and_then(Json::as_str).filter(|n| !n.is_empty());
+        let name = known.unwrap_or(self.source().name()).to_owned();
+        let mut nodes = graph::nodes(&self.library, &world, params).map_err(one)?;
+        self.filter(&mut nodes, params)?;
+        let concurrency = self.workflow().concurrency.as_ref();
+        let concurrency = concurrency.map(|c| evaluator.concurrency(c)).transpose().map_err(one)?;
+        let title = self.title(contexts, &evaluator, &name).map_err(one)?;
+        Ok(Plan { name, title, nodes, concurrency })
+    }
+
+    /// The reference of a node that stands for a call of something that is not here.
+    #[must_use]
+    pub fn calls_elsewhere(&self, node: &str) -> Option<&str> {
+        let key = node.rsplit('/').next().unwrap_or(node);
+        if self.library.missing.is_empty() {
+            return None;
+        }
+        self.library.docs.iter().enumerate().find_map(|(index, doc)| {
+            let job = doc.workflow.jobs.iter().find(|job| job.key == key)?;
+            if self.library.called(index, job).is_some() {
+                return None;
+            }
+            job.call.as_ref().map(|call| call.uses.raw.as_str())
+        })
+    }
+
     fn title(
         &self,
         contexts: &Contexts,
@@ -220,25 +256,14 @@ impl Document for WorkflowDocument {
     }
 
     fn plan(&self, contexts: &Contexts, params: &RunParams) -> Result<Plan, Diagnostics> {
-        let one = |d: Diagnostic| Diagnostics(vec![d]);
         if let Some(reference) = self.library.missing.first() {
             let message = format!("The workflow calls '{}', which is not here", clip(reference, 200));
             let mut finding = self.source().error(0, "missing-workflow", message);
             finding.snippet.clear();
             finding.hint = Some("Send the called workflows along, as `files` by their references".to_owned());
-            return Err(one(finding));
+            return Err(Diagnostics(vec![finding]));
         }
-        let world = World::of_run(contexts);
-        let evaluator = Evaluator { source: self.source(), world: &world };
-        let github = contexts.get("github");
-        let known = github.and_then(|g| g.get("workflow")).and_then(Json::as_str).filter(|n| !n.is_empty());
-        let name = known.unwrap_or(self.source().name()).to_owned();
-        let mut nodes = graph::nodes(&self.library, &world, params).map_err(one)?;
-        self.filter(&mut nodes, params)?;
-        let concurrency = self.workflow().concurrency.as_ref();
-        let concurrency = concurrency.map(|c| evaluator.concurrency(c)).transpose().map_err(one)?;
-        let title = self.title(contexts, &evaluator, &name).map_err(one)?;
-        Ok(Plan { name, title, nodes, concurrency })
+        self.outline(contexts, params)
     }
 
     fn resolve(&self, node: &str, args: &ResolveArgs<'_>) -> Result<Resolution, Diagnostic> {
