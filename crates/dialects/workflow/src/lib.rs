@@ -33,7 +33,7 @@ mod yaml;
 pub use library::{MAX_CALL_LEVELS, MAX_CALLED_WORKFLOWS};
 pub use plan::{JobDialect, WorkflowDialect, WorkflowDocument};
 pub use source::MAX_BYTES;
-pub use syntax::{Schedule, Trigger};
+pub use syntax::{CallInterface, InputDeclaration, InputKind, Schedule, Trigger};
 
 use fleetfoot_model::diagnostic::{Diagnostics, Source};
 use fleetfoot_model::plan::Document;

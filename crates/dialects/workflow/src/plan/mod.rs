@@ -13,7 +13,7 @@ mod walk;
 
 use crate::library::{Library, Mode};
 use crate::source::{Report, SourceText, clip, nearest};
-use crate::syntax::{Trigger, Workflow};
+use crate::syntax::{CallInterface, InputDeclaration, Trigger, Workflow};
 use evaluate::{Evaluator, World};
 use fleetfoot_model::diagnostic::{Diagnostic, Diagnostics, Source};
 use fleetfoot_model::plan::{Dialect, Document, Plan, PlanNode, Resolution, ResolveArgs, RunInfo, RunParams};
@@ -97,6 +97,24 @@ impl WorkflowDocument {
     #[must_use]
     pub fn triggers(&self) -> &[Trigger] {
         &self.workflow().triggers
+    }
+
+    /// What `workflow_dispatch` can be given.
+    #[must_use]
+    pub fn dispatch_inputs(&self) -> Vec<InputDeclaration> {
+        self.workflow().dispatch_inputs.iter().map(InputDeclaration::from).collect()
+    }
+
+    /// What other workflows can give it and get from it; `None` if they cannot call it.
+    #[must_use]
+    pub fn call_interface(&self) -> Option<CallInterface> {
+        let workflow = self.workflow();
+        let outputs = workflow.call_outputs.iter().map(|(name, text)| (name.clone(), text.raw.clone()));
+        workflow.callable.then(|| CallInterface {
+            inputs: workflow.call_inputs.iter().map(InputDeclaration::from).collect(),
+            secrets: workflow.call_secrets.clone(),
+            outputs: outputs.collect(),
+        })
     }
 
     pub(crate) fn read(

@@ -78,20 +78,19 @@ impl Report<'_> {
 
     /// Makes ids, ties waits to their steps, and checks who waits for whom.
     pub(super) fn finish_steps(&mut self, drafts: Vec<Draft>, ids: &mut Ids) -> Vec<StepSpec> {
-        let mut steps = Vec::with_capacity(drafts.len());
+        let mut steps: Vec<StepSpec> = Vec::with_capacity(drafts.len());
         let mut about = Vec::with_capacity(drafts.len());
         for Draft { mut step, names, members } in drafts {
+            // Members come before the wait for them, so that they have their ids.
+            if let (Some(members), StepAction::Wait { steps: named }) = (&members, &mut step.action) {
+                let members = steps.get(members.clone()).unwrap_or_default();
+                *named = members.iter().map(|member| member.id.clone()).collect();
+            }
             if step.id.is_empty() {
                 step.id = ids.generate(&step.action);
             }
             steps.push(step);
             about.push((names, members));
-        }
-        let made: Vec<String> = steps.iter().map(|step| step.id.clone()).collect();
-        for (step, (_, members)) in steps.iter_mut().zip(&about) {
-            if let (Some(members), StepAction::Wait { steps }) = (members, &mut step.action) {
-                *steps = made.get(members.clone()).unwrap_or_default().to_vec();
-            }
         }
         if about.iter().any(|(names, _)| !names.is_empty()) {
             self.check_waits(&mut steps, &about);

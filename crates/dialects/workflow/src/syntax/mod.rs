@@ -23,8 +23,8 @@ mod workflow;
 pub(crate) use calls::{Call, PassedSecrets, Reference};
 pub(crate) use permissions::{Permissions, excess, reduced};
 pub(crate) use places::locate;
-pub(crate) use triggers::{Input, InputKind};
-pub use triggers::{Schedule, Trigger};
+pub(crate) use triggers::Input;
+pub use triggers::{CallInterface, InputDeclaration, InputKind, Schedule, Trigger};
 pub(crate) use value::{Dynamic, Shape, Text};
 pub(crate) use workflow::{read_job_document, read_workflow};
 

@@ -41,6 +41,7 @@ pub struct Schedule {
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
     pub(crate) name: String,
+    pub(crate) description: String,
     pub(crate) at: usize,
     pub(crate) kind: InputKind,
     pub(crate) required: bool,
@@ -50,12 +51,62 @@ pub(crate) struct Input {
 
 /// Type of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InputKind {
+pub enum InputKind {
+    /// `string`, and what says nothing.
     Text,
+    /// `boolean`
     Boolean,
+    /// `number`
     Number,
+    /// `choice`: one of the options.
     Choice,
+    /// `environment`: the name of one.
     Environment,
+}
+
+/// An input of `on.workflow_dispatch` or `on.workflow_call`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputDeclaration {
+    /// Its name.
+    pub name: String,
+    /// What it is for; empty if the document does not say.
+    pub description: String,
+    /// What it takes.
+    pub kind: InputKind,
+    /// Whether it must be given.
+    pub required: bool,
+    /// Its value when it is not given: a string, a number or a boolean; of an expression, its text.
+    pub default: Option<serde_json::Value>,
+    /// What a choice can be.
+    pub options: Vec<String>,
+}
+
+impl From<&Input> for InputDeclaration {
+    fn from(input: &Input) -> Self {
+        let default = input.default.as_ref().map(|default| match &default.shape {
+            Shape::Expression(text) => serde_json::Value::from(text.raw.as_str()),
+            _ => default.literal_value().to_json(),
+        });
+        Self {
+            name: input.name.clone(),
+            description: input.description.clone(),
+            kind: input.kind,
+            required: input.required,
+            default,
+            options: input.options.clone(),
+        }
+    }
+}
+
+/// What a reusable workflow takes and gives: `on.workflow_call`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CallInterface {
+    /// Inputs in the order of the document.
+    pub inputs: Vec<InputDeclaration>,
+    /// Secrets by name, and whether they are required.
+    pub secrets: IndexMap<String, bool>,
+    /// Outputs by name: templates over the `jobs` context.
+    pub outputs: IndexMap<String, String>,
 }
 
 /// All of `on`.
@@ -258,6 +309,7 @@ impl Report<'_> {
         self.identifier(&entry.key, &name);
         let mut input = Input {
             name,
+            description: String::new(),
             at: entry.key.start,
             kind: InputKind::Text,
             required: false,
@@ -273,10 +325,11 @@ impl Report<'_> {
             &["description", "type", "required", "default", "options", "deprecationMessage"]
         };
         let fields = self.fields(&entry.value, known, "an input")?;
-        for key in ["description", "deprecationMessage"] {
-            if let Some(n) = fields.get(key) {
-                self.text(n, None);
-            }
+        if let Some(n) = fields.get("description") {
+            input.description = self.text(n, None).map(|t| t.raw).unwrap_or_default();
+        }
+        if let Some(n) = fields.get("deprecationMessage") {
+            self.text(n, None);
         }
         match fields.get("type") {
             Some(n) => {
