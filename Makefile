@@ -45,6 +45,7 @@ bench: tools ## Measure the numbers of the README; ROW=dispatch measures one of 
 
 fuzz: tools ## Feed the parsers at random for longer than the tests do (CASES=100000)
 	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --release --locked -p fleetfoot-workflow --test fuzz
+	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --release --locked -p fleetfoot-actions --test fuzz
 	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --release --locked -p fleetfoot-expr --test properties
 
 docs: tools ## Write docs/cli.md and the OpenAPI document anew

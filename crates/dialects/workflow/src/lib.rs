@@ -30,6 +30,11 @@ mod source;
 mod syntax;
 mod yaml;
 
+/// The reader of workflows for other documents in the same language: manifests of actions.
+pub mod reading {
+    pub use crate::syntax::{Field, Part, Place, Reader, read_document};
+}
+
 pub use library::{MAX_CALL_LEVELS, MAX_CALLED_WORKFLOWS};
 pub use plan::{JobDialect, WorkflowDialect, WorkflowDocument};
 pub use source::MAX_BYTES;
