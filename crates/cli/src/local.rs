@@ -7,6 +7,7 @@ use crate::local_runner::no_processes;
 use crate::wiring::{self, PlaneOptions};
 use async_trait::async_trait;
 use bytes::Bytes;
+use fleetfoot_actions::CacheConfig;
 use fleetfoot_control::{Control, Principal, RunWatcher};
 use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
 use fleetfoot_engine::{Engine, EngineConfig};
@@ -43,7 +44,8 @@ pub(crate) struct Local {
 
 impl Local {
     /// Starts both. `overlay` is the working tree that `actions/checkout` gives to jobs.
-    pub(crate) async fn start(slots: u32, overlay: Option<PathBuf>) -> Result<Self> {
+    /// `actions` is where workflows of other repositories come from.
+    pub(crate) async fn start(slots: u32, overlay: Option<PathBuf>, actions: CacheConfig) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("fleetfoot-run-")
             .tempdir()
@@ -55,6 +57,7 @@ impl Local {
             retention: None,
             durable: false,
             objects: None,
+            actions,
         };
         let dialects = wiring::dialects()
             .into_iter()

@@ -13,6 +13,7 @@ mod error;
 mod git;
 mod graph;
 mod live;
+mod loader;
 mod local;
 mod local_runner;
 mod logging;

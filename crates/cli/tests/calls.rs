@@ -135,9 +135,34 @@ fn what_is_elsewhere_is_one_node() {
           └─ report
                1. Run echo "built ${{ needs.build.outputs.image }} ${{ needs.build.result }}"
     "#);
-    let done = fleetfoot.run(&["run", "-s", "OUTER=x"]);
+    let empty = tempfile::tempdir().unwrap();
+    let empty = empty.path().display().to_string();
+    let done = fleetfoot.run(&["run", "-s", "OUTER=x", "--action-mirror", &empty]);
     assert_eq!(done.code, 2, "{done:?}");
     assert!(done.stderr.contains("octo/tools/build.yml@v1"), "{done:?}");
+}
+
+#[test]
+fn workflows_of_other_repositories_come_by_git() {
+    let remote = CI.replace("./.github/workflows/build.yml", "octo/tools/flows/outer.yml@v1");
+    let outer = BUILD.split("jobs:").next().unwrap().replace("jobs.pack", "jobs.inner")
+        + "jobs:\n  inner:\n    uses: ./flows/build.yml\n    with: {version: '${{ inputs.version }}', os: '${{ inputs.os }}'}\n    secrets: inherit\n";
+    let (dir, fleetfoot) = here(&[(".github/workflows/ci.yml", &remote)]);
+    let source = GitRepository::new(dir.path().join("source"));
+    source.write("flows/outer.yml", &outer);
+    source.write("flows/build.yml", BUILD);
+    source.commit("flows");
+    source.git(&["tag", "v1"]);
+    let mirror = dir.path().join("mirror");
+    std::fs::create_dir_all(mirror.join("octo")).unwrap();
+    let bare = mirror.join("octo/tools.git").display().to_string();
+    source.git(&["clone", "--quiet", "--bare", ".", &bare]);
+    let mirror = mirror.display().to_string();
+    let done = fleetfoot.run(&["run", "-s", "OUTER=x", "--action-mirror", &mirror]);
+    ok(&done);
+    for line in ["compile 7 on a", "compile 7 on b", "built app-", "success"] {
+        assert!(done.stdout.contains(line), "{line} is not in {done:?}");
+    }
 }
 
 #[test]

@@ -5,15 +5,18 @@ use crate::calls;
 use crate::clock;
 use crate::commands::submit::ParamArgs;
 use crate::document::{self, DocumentFile};
+use crate::environment;
 use crate::error::{CliError, Exit, Result};
 use crate::graph;
 use crate::live::{self, OnInterrupt, Options};
+use crate::loader;
 use crate::local::Local;
 use crate::logs::Sink;
 use crate::output::{self, Format};
 use crate::render;
 use crate::style::Style;
 use clap::Args;
+use fleetfoot_actions::CacheConfig;
 use fleetfoot_model::api::{CreateRun, RunView};
 use fleetfoot_model::plan::Document;
 use fleetfoot_model::spec::Repository;
@@ -22,7 +25,7 @@ use fleetfoot_workflow::WorkflowDocument;
 use futures_util::future::join_all;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What starts a run when nothing else is said.
 const DEFAULT_EVENT: &str = "push";
@@ -51,6 +54,9 @@ pub(crate) struct RunArgs {
     /// Where jobs with a label run; `host` is this machine, which takes every label anyway (repeatable)
     #[arg(long, short = 'P', value_name = "LABEL=host")]
     platform: Vec<String>,
+    /// Take actions from the bare repositories OWNER/REPO.git in this directory, not from GitHub
+    #[arg(long, value_name = "DIR")]
+    action_mirror: Option<PathBuf>,
     /// List the jobs as a tree
     #[arg(long, short)]
     list: bool,
@@ -99,13 +105,26 @@ pub(crate) async fn run(args: Box<RunArgs>, format: Format) -> Result {
     let slots = args.slots.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
     });
-    let local = Local::start(slots, overlay).await?;
+    let local = Local::start(slots, overlay, actions(args.action_mirror.as_deref())?).await?;
     let result = execute(&local, requests, format).await;
     // Left early: nobody waits for orderly ends any more.
     let early = result.as_ref().is_err_and(|e| e.exit == Exit::Cancelled);
     local.finish(early).await;
     let runs = result?;
     finish(&runs, format)
+}
+
+/// Where actions and called workflows come from, and where they are kept from run to run.
+fn actions(mirror: Option<&Path>) -> Result<CacheConfig> {
+    let mut config = loader::config(environment::cache_dir());
+    if let Some(mirror) = mirror {
+        let shown = mirror.display();
+        let found = mirror.canonicalize().map_err(|e| {
+            CliError::usage(format!("--action-mirror {shown}: there is no such directory")).because(&e)
+        })?;
+        config.mirror = Some(found.to_string_lossy().into_owned());
+    }
+    Ok(config)
 }
 
 async fn execute(local: &Local, requests: Vec<CreateRun>, format: Format) -> Result<Vec<RunView>> {
