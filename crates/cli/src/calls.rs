@@ -23,7 +23,7 @@ pub(crate) fn root(file: &DocumentFile, path: &Path) -> PathBuf {
 /// The texts of all local workflows that a document calls, directly or through others, by reference.
 /// A document with errors calls nothing: its errors are told by whoever uses it.
 pub(crate) fn local(file: &DocumentFile, path: &Path) -> Result<IndexMap<String, String>> {
-    gather(file, path, |error| Err(error))
+    gather(file, path, Err)
 }
 
 /// The same without those that cannot be read.

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &GraphArgs, format: Format) -> Result {
         number: 1,
         attempt: 1,
         created_at: clock::now(),
-        workflow_path: Some(file.name.clone()),
+        workflow_path: Some(file.name),
         params: params.clone(),
         ..RunInfo::default()
     };

@@ -248,7 +248,6 @@ impl Planner<'_> {
                 Some(written) => self.evaluator.services(written)?,
                 None => IndexMap::new(),
             },
-            ..JobSpec::default()
         };
         let placement = Placement {
             labels: self.labels()?,

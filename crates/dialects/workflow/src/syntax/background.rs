@@ -19,6 +19,12 @@ pub(super) struct Draft {
     pub(super) members: Option<Range<usize>>,
 }
 
+/// What a step says of other steps.
+struct About {
+    names: Vec<(usize, String)>,
+    members: Option<Range<usize>>,
+}
+
 impl Report<'_> {
     /// What a step with `wait`, `wait-all` or `cancel` does, and the ids that it names.
     pub(super) fn control(&mut self, kind: &Entry) -> Option<(StepAction, Vec<(usize, String)>)> {
@@ -26,7 +32,7 @@ impl Report<'_> {
         match kind.name() {
             "wait-all" => {
                 // The value says nothing: `wait-all:` and `wait-all: true` are the same.
-                if !node.is_null() && self.flag(node)? != true {
+                if !node.is_null() && !self.flag(node)? {
                     self.unexpected(node, "nothing, or true");
                     return None;
                 }
@@ -90,23 +96,19 @@ impl Report<'_> {
                 step.id = ids.generate(&step.action);
             }
             steps.push(step);
-            about.push((names, members));
+            about.push(About { names, members });
         }
-        if about.iter().any(|(names, _)| !names.is_empty()) {
+        if about.iter().any(|about| !about.names.is_empty()) {
             self.check_waits(&mut steps, &about);
         }
         steps
     }
 
-    fn check_waits(
-        &mut self,
-        steps: &mut [StepSpec],
-        about: &[(Vec<(usize, String)>, Option<Range<usize>>)],
-    ) {
+    fn check_waits(&mut self, steps: &mut [StepSpec], about: &[About]) {
         let index: HashMap<String, usize> =
             steps.iter().enumerate().map(|(i, step)| (step.id.to_lowercase(), i)).collect();
         let mut awaited = vec![false; steps.len()];
-        for (i, (names, members)) in about.iter().enumerate() {
+        for (i, About { names, members }) in about.iter().enumerate() {
             if let Some(members) = members {
                 awaited[members.clone()].fill(true);
                 continue;
