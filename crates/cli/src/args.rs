@@ -60,6 +60,7 @@ pub(crate) enum Command {
     Restore(backup::RestoreArgs),
     Doctor(doctor::DoctorArgs),
     Lint(lint::LintArgs),
+    Graph(graph::GraphArgs),
     Expr(expr::ExprArgs),
     Completions(completions::CompletionsArgs),
     /// Print the version

@@ -17,6 +17,10 @@ pub(crate) const LISTEN: &str = "FLEETFOOT_LISTEN";
 pub(crate) const PUBLIC_URL: &str = "FLEETFOOT_PUBLIC_URL";
 /// Object store for finished logs.
 pub(crate) const OBJECTS: &str = "FLEETFOOT_OBJECTS";
+/// Directory or address of bare repositories from which actions and called workflows come.
+pub(crate) const ACTION_MIRROR: &str = "FLEETFOOT_ACTION_MIRROR";
+/// Address of the forge from which actions and called workflows come.
+pub(crate) const ACTION_URL: &str = "FLEETFOOT_ACTION_URL";
 /// Output format.
 pub(crate) const OUTPUT: &str = "FLEETFOOT_OUTPUT";
 /// PEM file with further certificate authorities.
@@ -40,6 +44,11 @@ pub(crate) const ALL: &[(&str, &str)] = &[
         OBJECTS,
         "Object store to which finished logs are copied: `s3://bucket/prefix`, `az://…`, `gs://…` or a directory",
     ),
+    (
+        ACTION_MIRROR,
+        "Directory or address of bare repositories `OWNER/REPO.git` from which called workflows come",
+    ),
+    (ACTION_URL, "Address of the forge from which called workflows come (default `https://github.com`)"),
     (OUTPUT, "`text` or `json`"),
     (CA_FILE, "PEM file with further certificate authorities"),
     (LOG, "What `up`, `server` and `runner up` log: `info`, `debug`, `fleetfoot_runner=trace`"),
@@ -55,6 +64,13 @@ pub(crate) fn get(name: &str) -> Option<OsString> {
 /// The same as text; bytes that are not UTF-8 count as absent.
 pub(crate) fn text(name: &str) -> Option<String> {
     get(name)?.into_string().ok()
+}
+
+/// Where fetched repositories are kept between local runs.
+pub(crate) fn cache_dir() -> PathBuf {
+    let home = || get("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache = get("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    cache.or_else(home).unwrap_or_else(std::env::temp_dir).join("fleetfoot/actions")
 }
 
 /// Where `up` and `server` keep their state unless told otherwise.

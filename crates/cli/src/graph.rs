@@ -33,7 +33,7 @@ pub(crate) fn show(chosen: &[Chosen], request: &CreateRun, dry_run: bool, format
             ..RunInfo::default()
         };
         let contexts = one.document.contexts(&info).map_err(CliError::findings)?;
-        let plan = one.document.plan(&contexts, &params).map_err(CliError::findings)?;
+        let plan = one.document.outline(&contexts, &params).map_err(CliError::findings)?;
         let steps = if dry_run { Some(resolve(one, &plan, &contexts, &params)?) } else { None };
         match format {
             Format::Json => all.push(as_json(one, &plan, steps.as_ref())),
@@ -79,11 +79,17 @@ enum Would {
 
 fn resolve(one: &Chosen, plan: &Plan, contexts: &Contexts, params: &RunParams) -> Result<Steps> {
     let mut out = Steps::new();
+    let success = || NeedResult { result: Conclusion::Success, outputs: IndexMap::new() };
+    let before: IndexMap<String, NeedResult> =
+        plan.nodes.iter().map(|node| (node.key.clone(), success())).collect();
     for node in &plan.nodes {
-        let success = || NeedResult { result: Conclusion::Success, outputs: IndexMap::new() };
         let needs: IndexMap<String, NeedResult> = node.needs.iter().map(|n| (n.clone(), success())).collect();
-        let ancestors = vec![Conclusion::Success; needs.len()];
-        let args = ResolveArgs { contexts, params, needs: &needs, ancestors: &ancestors, cancelled: false };
+        let args = ResolveArgs { contexts, params, needs: &needs, ancestors: &before, cancelled: false };
+        if let Some(reference) = one.document.calls_elsewhere(&node.key) {
+            let jobs = node.names.iter().map(|n| (n.clone(), vec![format!("(calls {reference})")])).collect();
+            out.insert(node.key.clone(), Would::Run(jobs));
+            continue;
+        }
         let would = match one.document.resolve(&node.key, &args) {
             Ok(Resolution::Skip) => Would::Skip,
             Ok(Resolution::Run { jobs, .. }) => Would::Run(
@@ -108,12 +114,38 @@ fn step(step: &StepSpec) -> String {
     }
 }
 
+/// The nodes without what their needs say already. What needs a call needs all of its jobs, and all
+/// of its jobs need what the call needs: most of that would only hide the graph.
+pub(crate) fn direct(nodes: &[PlanNode]) -> Vec<PlanNode> {
+    let called = |key: &str| key.contains('/');
+    let mut reduced = nodes.to_vec();
+    if !nodes.iter().any(|node| called(&node.key)) {
+        return reduced;
+    }
+    let index: IndexMap<&str, usize> = nodes.iter().enumerate().map(|(i, n)| (n.key.as_str(), i)).collect();
+    for node in &mut reduced {
+        let mut implied = std::collections::HashSet::new();
+        let mut open: Vec<&str> = Vec::new();
+        let below = |key: &str| index.get(key).map(|i| nodes[*i].needs.as_slice()).unwrap_or_default();
+        open.extend(node.needs.iter().flat_map(|need| below(need)).map(String::as_str));
+        while let Some(key) = open.pop() {
+            if implied.insert(key.to_owned()) {
+                open.extend(below(key).iter().map(String::as_str));
+            }
+        }
+        let of_call = called(&node.key);
+        node.needs.retain(|need| !implied.contains(need) || !(of_call || called(need)));
+    }
+    reduced
+}
+
 /// Each job under the last of those that it needs; what else it needs stands beside it.
 fn tree(plan: &Plan, steps: Option<&Steps>, style: Style) -> String {
+    let nodes = direct(&plan.nodes);
     let mut children: IndexMap<Option<&str>, Vec<&PlanNode>> = IndexMap::new();
-    for node in &plan.nodes {
+    for node in &nodes {
         // The last in document order that exists: its line comes above this one's.
-        let parent = plan.nodes.iter().rev().find(|n| node.needs.contains(&n.key)).map(|n| n.key.as_str());
+        let parent = nodes.iter().rev().find(|n| node.needs.contains(&n.key)).map(|n| n.key.as_str());
         children.entry(parent).or_default().push(node);
     }
     let mut out = String::new();
@@ -138,7 +170,7 @@ fn branch(
             false => style.dim(&format!("  (also needs {})", printable(&also.join(", ")))),
         };
         let legs = match node.names.len() {
-            1 if node.names[0] == node.key => String::new(),
+            1 if node.names[0] == node.key.replace('/', " / ") => String::new(),
             1 => style.dim(&format!("  {}", printable(&node.names[0]))),
             n => style.dim(&format!("  {n} jobs: {}", printable(&node.names.join(", ")))),
         };

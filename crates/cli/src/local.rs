@@ -7,9 +7,10 @@ use crate::local_runner::no_processes;
 use crate::wiring::{self, PlaneOptions};
 use async_trait::async_trait;
 use bytes::Bytes;
+use fleetfoot_actions::CacheConfig;
 use fleetfoot_control::{Control, Principal, RunWatcher};
 use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
-use fleetfoot_engine::{CacheConfig, Engine, EngineConfig};
+use fleetfoot_engine::{Engine, EngineConfig};
 use fleetfoot_model::api::{CancelRun, CreateRun, Created, RegisterRunner, RunView};
 use fleetfoot_model::plan::{Dialect, Document, Plan, Resolution, ResolveArgs, RunInfo, RunParams};
 use fleetfoot_model::spec::Contexts;
@@ -22,6 +23,7 @@ use fleetfoot_runner::daemon::{self, Setup, Stage};
 use fleetfoot_runner::engine::EngineExecutor;
 use fleetfoot_runner::journal::Journal;
 use fleetfoot_runner::transport::{ControlPlane, TransportError};
+use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +44,7 @@ pub(crate) struct Local {
 
 impl Local {
     /// Starts both. `overlay` is the working tree that `actions/checkout` gives to jobs, `actions` where
-    /// other actions come from.
+    /// other actions and workflows come from.
     pub(crate) async fn start(slots: u32, overlay: Option<PathBuf>, actions: CacheConfig) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("fleetfoot-run-")
@@ -55,6 +57,7 @@ impl Local {
             retention: None,
             durable: false,
             objects: None,
+            actions: actions.clone(),
         };
         let dialects = wiring::dialects()
             .into_iter()
@@ -234,6 +237,15 @@ impl Dialect for HereDialect {
         let inner = self.inner.parse(source)?;
         Ok(Arc::new(HereDocument { inner, overlay: self.overlay.clone() }))
     }
+
+    fn parse_with(
+        &self,
+        source: &Text,
+        files: &IndexMap<String, String>,
+    ) -> Result<Arc<dyn Document>, Diagnostics> {
+        let inner = self.inner.parse_with(source, files)?;
+        Ok(Arc::new(HereDocument { inner, overlay: self.overlay.clone() }))
+    }
 }
 
 #[derive(Debug)]
@@ -243,6 +255,14 @@ struct HereDocument {
 }
 
 impl Document for HereDocument {
+    fn name(&self) -> Option<&str> {
+        self.inner.name()
+    }
+
+    fn missing(&self) -> Vec<String> {
+        self.inner.missing()
+    }
+
     fn warnings(&self) -> &[Diagnostic] {
         self.inner.warnings()
     }

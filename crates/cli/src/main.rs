@@ -3,6 +3,7 @@
 //! server through nothing but the public API.
 
 mod args;
+mod calls;
 mod clock;
 mod commands;
 mod connect;
@@ -12,6 +13,7 @@ mod error;
 mod git;
 mod graph;
 mod live;
+mod loader;
 mod local;
 mod local_runner;
 mod logging;
@@ -85,6 +87,7 @@ fn dispatch(cli: Cli) -> Result {
         Command::Rerun(args) => block_on(commands::steer::rerun(args, format)),
         Command::Token(command) => block_on(commands::token::run(command, format)),
         Command::Doctor(args) => block_on(commands::doctor::run(args, format)),
+        Command::Graph(args) => commands::graph::run(&args, format),
         Command::Expr(args) => commands::expr::run(&args, format),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Version => commands::completions::version(format),

@@ -2,6 +2,8 @@
 //! together. The only place that names the implementations.
 
 use crate::error::{CliError, Result};
+use crate::loader::GitLoader;
+use fleetfoot_actions::CacheConfig;
 use fleetfoot_control::{Control, Options};
 use fleetfoot_model::plan::Dialect;
 use fleetfoot_objects::{LogOptions, LogStore, Objects, ObjectsConfig};
@@ -31,6 +33,8 @@ pub(crate) struct PlaneOptions {
     pub(crate) durable: bool,
     /// Object store to which finished logs are copied (`s3://bucket/prefix`, a directory, …).
     pub(crate) objects: Option<String>,
+    /// Where called workflows of other repositories come from.
+    pub(crate) actions: CacheConfig,
 }
 
 /// Every kind of document.
@@ -65,6 +69,7 @@ pub(crate) async fn control(options: &PlaneOptions, dialects: Vec<Arc<dyn Dialec
         server_url: options.url.clone(),
         lease: options.lease,
         retention: options.retention,
+        loader: Some(Arc::new(GitLoader::new(options.actions.clone()))),
     };
     Control::start(Arc::new(store), logs, dialects, settings).await.map_err(CliError::from)
 }

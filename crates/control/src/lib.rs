@@ -11,6 +11,7 @@ mod administration;
 mod clock;
 mod housekeeping;
 mod ids;
+mod loader;
 mod metrics;
 mod principal;
 mod resolve;
@@ -24,6 +25,7 @@ mod views;
 mod watch;
 
 pub use clock::Clock;
+pub use loader::WorkflowLoader;
 pub use principal::{Permission, Principal};
 pub use runs::{Idempotency, RunWatcher};
 pub use vault::{Vault, VaultError};
@@ -61,6 +63,8 @@ pub struct Options {
     pub lease: Duration,
     /// Completed runs are deleted after this long; `None` keeps them.
     pub retention: Option<Duration>,
+    /// Finds called documents in other repositories; without it, requests bring them along.
+    pub loader: Option<Arc<dyn WorkflowLoader>>,
 }
 
 impl Options {
@@ -71,6 +75,7 @@ impl Options {
             server_url: server_url.into(),
             lease: Duration::from_secs(12),
             retention: Some(Duration::from_secs(90 * 24 * 3600)),
+            loader: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::Inner;
 use crate::actor::{Command, RunSource};
 use fleetfoot_model::ids::RunId;
 use fleetfoot_model::plan::{NeedResult, Resolution, ResolveArgs};
-use fleetfoot_model::{Conclusion, Diagnostic, Severity};
+use fleetfoot_model::{Diagnostic, Severity};
 use fleetfoot_scheduler::Graph;
 use indexmap::IndexMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(crate) struct ResolveRequest {
 struct ReadyNode {
     key: String,
     needs: IndexMap<String, NeedResult>,
-    ancestors: Vec<Conclusion>,
+    ancestors: IndexMap<String, NeedResult>,
 }
 
 impl ResolveRequest {

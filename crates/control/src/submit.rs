@@ -43,9 +43,10 @@ pub(crate) async fn prepare(
         return Err(Problem::new(Code::BadRequest, format!("a run takes at most {MAX_SECRETS} secrets")));
     }
     let path = request.path.clone().unwrap_or_else(|| format!("<{}>", request.kind));
-    let document = inner.documents.parse(&request.kind, &path, &request.document)?;
+    let mut params = params(who, &request);
+    let document =
+        crate::loader::parse(inner, &request.kind, &path, &request.document, &mut params.files).await?;
     let project = request.project.clone().unwrap_or_else(|| "default".to_owned());
-    let params = params(who, &request);
     let name = document.name().map_or_else(|| path.clone(), str::to_owned);
     let number = match carry.number {
         Some(number) => number,
@@ -101,7 +102,7 @@ pub(crate) async fn load_source(inner: &Inner, run: RunId) -> Result<Arc<RunSour
         return Err(Problem::new(Code::NotFound, format!("run {run} is gone")));
     };
     let path = row.path.unwrap_or_else(|| format!("<{}>", row.kind));
-    let document = inner.documents.parse(&row.kind, &path, &payload.document)?;
+    let document = inner.documents.parse(&row.kind, &path, &payload.document, &payload.params.files)?;
     Ok(Arc::new(RunSource { document, contexts: payload.contexts, params: payload.params }))
 }
 
@@ -237,7 +238,7 @@ impl Draft<'_> {
 
     /// One job that needs nothing: no graph to keep. It becomes an ordinary graph if its matrix surprises.
     fn solo(&mut self, node: &PlanNode) -> Result<(), Problem> {
-        match self.resolve(&node.key, &IndexMap::new(), &[]) {
+        match self.resolve(&node.key, &IndexMap::new(), &IndexMap::new()) {
             Ok(Resolution::Run { jobs, fail_fast, max_parallel }) if jobs.len() == 1 => {
                 let id = self.inner.ids.next_job();
                 for job in jobs {
@@ -282,7 +283,7 @@ impl Draft<'_> {
         &self,
         key: &str,
         needs: &IndexMap<String, NeedResult>,
-        ancestors: &[Conclusion],
+        ancestors: &IndexMap<String, NeedResult>,
     ) -> Result<Resolution, Diagnostic> {
         let args = ResolveArgs {
             contexts: &self.source.contexts,
@@ -438,7 +439,7 @@ pub(crate) fn bad_document(findings: Diagnostics) -> Problem {
     Problem { errors: findings.0, ..Problem::new(Code::BadDocument, detail) }
 }
 
-/// Parsed documents by content: equal documents are parsed once.
+/// Parsed documents by content (with what they call): equal documents are parsed once.
 pub(crate) struct Documents {
     dialects: Vec<Arc<dyn fleetfoot_model::plan::Dialect>>,
     parsed: parking_lot::Mutex<IndexMap<[u8; 32], Arc<dyn Document>>>,
@@ -452,9 +453,16 @@ impl Documents {
         Self { dialects, parsed: parking_lot::Mutex::default() }
     }
 
-    pub(crate) fn parse(&self, kind: &str, path: &str, text: &str) -> Result<Arc<dyn Document>, Problem> {
+    pub(crate) fn parse(
+        &self,
+        kind: &str,
+        path: &str,
+        text: &str,
+        files: &IndexMap<String, String>,
+    ) -> Result<Arc<dyn Document>, Problem> {
         let mut hasher = blake3::Hasher::new();
-        for part in [kind, path, text] {
+        let files_too = files.iter().flat_map(|(reference, text)| [reference.as_str(), text]);
+        for part in [kind, path, text].into_iter().chain(files_too) {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }
         let hash = *hasher.finalize().as_bytes();
@@ -466,7 +474,8 @@ impl Documents {
             Problem::new(Code::BadRequest, format!("there is no kind '{kind}'"))
                 .with_hint(format!("use one of: {}", known.join(", ")))
         })?;
-        let document = dialect.parse(&Source::new(path, text.as_bytes())).map_err(bad_document)?;
+        let document =
+            dialect.parse_with(&Source::new(path, text.as_bytes()), files).map_err(bad_document)?;
         let mut parsed = self.parsed.lock();
         if parsed.len() >= PARSED {
             parsed.shift_remove_index(0);

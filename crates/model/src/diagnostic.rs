@@ -29,6 +29,8 @@ pub enum Severity {
     Error,
     /// It will run, but probably not as meant.
     Warning,
+    /// Nothing is wrong; only shown to whoever asks for it.
+    Info,
 }
 
 /// One finding in a document.
@@ -60,6 +62,7 @@ impl fmt::Display for Diagnostic {
         let severity = match self.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Info => "info",
         };
         write!(
             f,

@@ -176,8 +176,9 @@ pub struct ResolveArgs<'a> {
     pub params: &'a RunParams,
     /// Direct needs by key, in the order of the document.
     pub needs: &'a IndexMap<String, NeedResult>,
-    /// Results of all ancestors: `success()` and `failure()` look at them.
-    pub ancestors: &'a [Conclusion],
+    /// All nodes that it needs, directly or not, that have ended, by key and in the order of the
+    /// document: `success()` and `failure()` look at them, and calls take outputs from them.
+    pub ancestors: &'a IndexMap<String, NeedResult>,
     /// Whether somebody cancelled the run: `cancelled()`.
     pub cancelled: bool,
 }

@@ -255,9 +255,12 @@ impl Graph {
     #[must_use]
     pub fn needs(&self, key: &str) -> IndexMap<String, NeedResult> {
         let Some(node) = self.nodes.get(key) else { return IndexMap::new() };
-        let mut needs = node.needs.clone();
-        needs.sort_unstable();
-        let known = needs.into_iter().filter_map(|at| {
+        self.results(node.needs.clone())
+    }
+
+    fn results(&self, mut nodes: Vec<usize>) -> IndexMap<String, NeedResult> {
+        nodes.sort_unstable();
+        let known = nodes.into_iter().filter_map(|at| {
             let (key, need) = self.nodes.get_index(at)?;
             Some((key.clone(), NeedResult { result: self.result(need)?, outputs: need.outputs() }))
         });
@@ -267,7 +270,7 @@ impl Graph {
     /// Results of all nodes that a node needs, directly or not, that have ended;
     /// in the order of the document.
     #[must_use]
-    pub fn ancestors(&self, key: &str) -> Vec<Conclusion> {
+    pub fn ancestors(&self, key: &str) -> IndexMap<String, NeedResult> {
         let mut seen = HashSet::new();
         let mut look: Vec<usize> = self.nodes.get(key).map(|n| n.needs.clone()).unwrap_or_default();
         while let Some(at) = look.pop() {
@@ -275,9 +278,7 @@ impl Graph {
                 look.extend(&self.nodes[at].needs);
             }
         }
-        let mut order: Vec<usize> = seen.into_iter().collect();
-        order.sort_unstable();
-        order.into_iter().filter_map(|at| self.result(&self.nodes[at])).collect()
+        self.results(seen.into_iter().collect())
     }
 
     /// Somebody cancelled the run. The caller cancels [`Graph::open_jobs`].

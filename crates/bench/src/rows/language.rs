@@ -61,7 +61,7 @@ pub(super) fn plan(setting: &Setting) -> anyhow::Result<Vec<Measure>> {
                 contexts: &contexts,
                 params: &run.params,
                 needs: &Default::default(),
-                ancestors: Default::default(),
+                ancestors: &Default::default(),
                 cancelled: false,
             };
             if let Resolution::Run { jobs, .. } = document.resolve(&node.key, &args).map_err(|e| wrong(&e))? {

@@ -68,12 +68,19 @@ fn bare(source: &str) -> &str {
     }
 }
 
+/// Keys beside these are ignored: whoever asks may mark the lines as they like.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Question {
     expr: String,
     #[serde(default)]
-    contexts: Map<String, serde_json::Value>,
+    contexts: Option<Map<String, serde_json::Value>>,
+}
+
+impl Question {
+    fn answer(&self) -> serde_json::Value {
+        let scope = self.contexts.as_ref().map_or_else(MapScope::new, MapScope::from_json);
+        answer(&scope.evaluate(&self.expr))
+    }
 }
 
 fn json_lines() -> Result {
@@ -85,9 +92,9 @@ fn json_lines() -> Result {
             continue;
         }
         let reply = match serde_json::from_slice::<Question>(&line) {
-            Ok(question) => answer(&MapScope::from_json(&question.contexts).evaluate(&question.expr)),
+            Ok(question) => question.answer(),
             Err(e) => {
-                json!({ "error": { "kind": "input", "message": format!("this line is not a question: {e}") } })
+                json!({ "error": { "kind": "parsing", "message": format!("this line is not a question: {e}") } })
             }
         };
         // Flushed line by line: whoever asks over a pipe waits for the answer.
@@ -108,8 +115,7 @@ mod tests {
     use super::*;
 
     fn ask(line: &str) -> String {
-        let question: Question = serde_json::from_str(line).unwrap();
-        answer(&MapScope::from_json(&question.contexts).evaluate(&question.expr)).to_string()
+        serde_json::from_str::<Question>(line).unwrap().answer().to_string()
     }
 
     #[test]

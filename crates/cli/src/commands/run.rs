@@ -1,26 +1,29 @@
 //! `run`: documents run on this machine, without a server. Chooses the
 //! documents, and hands them to an in-process control plane.
 
+use crate::calls;
 use crate::clock;
 use crate::commands::submit::ParamArgs;
 use crate::document::{self, DocumentFile};
+use crate::environment;
 use crate::error::{CliError, Exit, Result};
 use crate::graph;
 use crate::live::{self, OnInterrupt, Options};
+use crate::loader;
 use crate::local::Local;
 use crate::logs::Sink;
 use crate::output::{self, Format};
 use crate::render;
 use crate::style::Style;
 use clap::Args;
-use fleetfoot_engine::CacheConfig;
+use fleetfoot_actions::CacheConfig;
 use fleetfoot_model::api::{CreateRun, RunView};
 use fleetfoot_model::plan::Document;
 use fleetfoot_model::spec::Repository;
 use fleetfoot_model::{Diagnostics, Source};
-use fleetfoot_runner::engine::proxy_variables;
 use fleetfoot_workflow::WorkflowDocument;
 use futures_util::future::join_all;
+use indexmap::IndexMap;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -71,8 +74,10 @@ pub(crate) struct Chosen {
     pub(crate) file: DocumentFile,
     /// As typed, or found.
     pub(crate) shown: PathBuf,
-    /// As parsed.
+    /// As parsed, with what it calls in this repository.
     pub(crate) document: WorkflowDocument,
+    /// What it calls, by reference.
+    pub(crate) files: IndexMap<String, String>,
     /// The event that it gets.
     pub(crate) event: String,
 }
@@ -92,6 +97,7 @@ pub(crate) async fn run(args: Box<RunArgs>, format: Format) -> Result {
             path: Some(one.file.name.clone()),
             event: Some(event(&one.event, request.event.as_ref())),
             repository: Some(repository(&one.file)),
+            files: one.files.clone(),
             ..request.clone()
         });
     }
@@ -108,15 +114,9 @@ pub(crate) async fn run(args: Box<RunArgs>, format: Format) -> Result {
     finish(&runs, format)
 }
 
-/// Where actions come from, and where they are kept from run to run.
+/// Where actions and called workflows come from, and where they are kept from run to run.
 fn actions(mirror: Option<&Path>) -> Result<CacheConfig> {
-    let home = |variable: &str, tail: &str| Some(PathBuf::from(std::env::var_os(variable)?).join(tail));
-    let cache = home("XDG_CACHE_HOME", "")
-        .filter(|p| p.is_absolute())
-        .or_else(|| home("HOME", ".cache"))
-        .unwrap_or_else(std::env::temp_dir);
-    let mut config = CacheConfig::new(cache.join("fleetfoot/actions"));
-    config.env = proxy_variables();
+    let mut config = loader::config(environment::cache_dir());
     if let Some(mirror) = mirror {
         let shown = mirror.display();
         let found = mirror.canonicalize().map_err(|e| {
@@ -209,12 +209,13 @@ fn choose(args: &RunArgs) -> Result<Vec<Chosen>> {
     for shown in &files {
         let file = document::read(shown)?;
         let source = Source::new(shown.display().to_string(), file.bytes.clone());
+        let files = calls::local(&file, shown)?;
         let document = match file.kind() {
             "job" => WorkflowDocument::parse_job(&source),
-            _ => WorkflowDocument::parse(&source),
+            _ => WorkflowDocument::parse_with(&source, &files),
         };
         match document {
-            Ok(document) => parsed.push((shown.clone(), file, document)),
+            Ok(document) => parsed.push((shown.clone(), file, document, files)),
             Err(findings) => found.0.extend(findings.0),
         }
     }
@@ -223,12 +224,12 @@ fn choose(args: &RunArgs) -> Result<Vec<Chosen>> {
     }
     let alone = parsed.len() == 1;
     let events: Vec<String> =
-        parsed.iter().flat_map(|(_, _, d)| d.triggers()).map(|t| t.event.clone()).collect();
+        parsed.iter().flat_map(|(_, _, d, _)| d.triggers()).map(|t| t.event.clone()).collect();
     let chosen: Vec<Chosen> = parsed
         .into_iter()
-        .filter_map(|(shown, file, document)| {
+        .filter_map(|(shown, file, document, files)| {
             let event = event_for(&document, file.kind(), named.as_deref(), alone)?;
-            Some(Chosen { file, shown, document, event })
+            Some(Chosen { file, shown, document, files, event })
         })
         .collect();
     if !chosen.is_empty() || args.list {

@@ -4,6 +4,7 @@
 
 use crate::connect::{ADDRESS_FILE, ADMIN_TOKEN_FILE};
 use crate::error::{CliError, Exit, Result};
+use crate::loader;
 use crate::local_runner::{LocalRunner, RunnerOptions};
 use crate::output::{self, Format};
 use crate::signals::Signals;
@@ -26,6 +27,9 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const HOSTED_LABELS: &[&str] = &["ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04"];
 /// How long the local runner may take to connect before `up` says that it is ready without it.
 const RUNNER_CONNECTS: Duration = Duration::from_secs(2);
+
+/// Directory of fetched workflows within the state directory.
+const CALLED: &str = "called";
 
 /// Start a control plane in the foreground
 #[derive(Args, Debug)]
@@ -127,6 +131,7 @@ async fn foreground(
             .then(|| Duration::from_secs(args.retention_days.saturating_mul(86_400))),
         durable: true,
         objects: args.objects.clone(),
+        actions: loader::config(data.join(CALLED)),
     };
     let control = wiring::control(&plane, wiring::dialects()).await?;
     let admin = admin_token(&control, &data).await?;

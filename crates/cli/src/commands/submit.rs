@@ -8,7 +8,7 @@ use crate::live::{self, OnInterrupt, Options, Remote};
 use crate::logs::Sink;
 use crate::output::{self, Format};
 use crate::style::{Style, printable};
-use crate::{pairs, render};
+use crate::{calls, pairs, render};
 use clap::{ArgAction, Args};
 use fleetfoot_client::Client;
 use fleetfoot_model::RunId;
@@ -143,7 +143,8 @@ pub(crate) async fn run(args: Box<SubmitArgs>, format: Format) -> Result {
     let mut runs = Vec::new();
     for file in &args.files {
         let document = document::read(file)?;
-        runs.push(request(&args, &document, client.server())?);
+        let files = calls::local(&document, file)?;
+        runs.push(CreateRun { files, ..request(&args, &document, client.server())? });
     }
     let key = args.idempotency_key.as_deref();
     if let [run] = &runs[..] {

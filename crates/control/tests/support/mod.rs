@@ -2,7 +2,7 @@
 //! hand.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use fleetfoot_control::{Control, Options, Principal};
+use fleetfoot_control::{Control, Options, Principal, WorkflowLoader};
 use fleetfoot_model::api::{CreateRun, CreateRunner, Created, JobView, RunView};
 use fleetfoot_model::ids::{AttemptRef, JobId, RunId, RunnerId};
 use fleetfoot_model::state::{Conclusion, Reason, Status};
@@ -25,6 +25,7 @@ pub(crate) struct Bench {
     pub(crate) control: Control,
     pub(crate) dir: tempfile::TempDir,
     lease: Duration,
+    loader: Option<Arc<dyn WorkflowLoader>>,
 }
 
 impl Bench {
@@ -33,20 +34,28 @@ impl Bench {
     }
 
     pub(crate) async fn with_lease(lease: Duration) -> Self {
+        Self::start(lease, None).await
+    }
+
+    pub(crate) async fn with_loader(loader: Arc<dyn WorkflowLoader>) -> Self {
+        Self::start(Duration::from_secs(12), Some(loader)).await
+    }
+
+    async fn start(lease: Duration, loader: Option<Arc<dyn WorkflowLoader>>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let control = start(dir.path(), lease).await;
-        Self { control, dir, lease }
+        let control = start(dir.path(), lease, loader.clone()).await;
+        Self { control, dir, lease, loader }
     }
 
     /// Stops and starts again on the same directory; the runner stays and finds the new one.
     pub(crate) async fn restart(self, runner: &mut Hand) -> Self {
-        let Self { control, dir, lease } = self;
+        let Self { control, dir, lease, loader } = self;
         control.shut_down().await;
         runner.control = None;
         drop(control);
-        let control = start(dir.path(), lease).await;
+        let control = start(dir.path(), lease, loader.clone()).await;
         runner.control = Some(control.clone());
-        Self { control, dir, lease }
+        Self { control, dir, lease, loader }
     }
 
     pub(crate) async fn submit(&self, document: &str) -> Created {
@@ -111,13 +120,13 @@ impl Bench {
     }
 }
 
-async fn start(dir: &std::path::Path, lease: Duration) -> Control {
+async fn start(dir: &std::path::Path, lease: Duration, loader: Option<Arc<dyn WorkflowLoader>>) -> Control {
     let store = Arc::new(SqliteStore::open_scratch(dir).unwrap());
     let logs =
         LogStore::open(&dir.join("logs"), LogOptions { durable: false, ..LogOptions::default() }).unwrap();
     let dialects: Vec<Arc<dyn fleetfoot_model::plan::Dialect>> =
         vec![Arc::new(WorkflowDialect), Arc::new(JobDialect)];
-    let options = Options { lease, ..Options::new(dir, "http://127.0.0.1:7878") };
+    let options = Options { lease, loader, ..Options::new(dir, "http://127.0.0.1:7878") };
     Control::start(store, logs, dialects, options).await.unwrap()
 }
 

@@ -24,6 +24,7 @@
 //! `backoff-cap-seconds`) and `limits` (`cpus`, `memory`, `pids`). A group of
 //! runners (`runs-on: {group: NAME}`) is the label `group:NAME`.
 
+mod library;
 mod plan;
 mod source;
 mod syntax;
@@ -34,17 +35,33 @@ pub mod reading {
     pub use crate::syntax::{Field, Part, Place, Reader, read_document};
 }
 
+pub use library::{MAX_CALL_LEVELS, MAX_CALLED_WORKFLOWS};
 pub use plan::{JobDialect, WorkflowDialect, WorkflowDocument};
 pub use source::MAX_BYTES;
-pub use syntax::{Schedule, Trigger};
+pub use syntax::{CallInterface, InputDeclaration, InputKind, Schedule, Trigger};
 
 use fleetfoot_model::diagnostic::{Diagnostics, Source};
 use fleetfoot_model::plan::Document;
+use indexmap::IndexMap;
+use library::Mode;
 
 /// All findings about a workflow, errors and warnings, in the order of the document.
 #[must_use]
 pub fn lint(source: &Source) -> Diagnostics {
-    match WorkflowDocument::parse(source) {
+    let mode = Mode::default();
+    found(WorkflowDocument::read(source, mode, &IndexMap::new()))
+}
+
+/// The same with the workflows that it calls in its own repository, by reference as written: a
+/// call of any other there is an error. Calls of other repositories are looked at where they are
+/// given. `pedantic` adds what is merely information.
+#[must_use]
+pub fn lint_with(source: &Source, files: &IndexMap<String, String>, pedantic: bool) -> Diagnostics {
+    found(WorkflowDocument::read(source, Mode { plain: false, pedantic, complete: true }, files))
+}
+
+fn found(read: Result<WorkflowDocument, Diagnostics>) -> Diagnostics {
+    match read {
         Ok(document) => Diagnostics(document.warnings().to_vec()),
         Err(found) => found,
     }

@@ -166,6 +166,10 @@ fn foreign_encoding(bytes: &[u8]) -> Option<&'static str> {
 #[derive(Debug)]
 pub(crate) struct Report<'s> {
     pub(crate) source: &'s SourceText,
+    /// Whether what is merely information is reported too.
+    pub(crate) pedantic: bool,
+    /// Whether strangers can start the workflow with secrets and a token that can write.
+    pub(crate) privileged: bool,
     found: Vec<(usize, Diagnostic)>,
     overflow: Diagnostic,
 }
@@ -173,7 +177,7 @@ pub(crate) struct Report<'s> {
 impl<'s> Report<'s> {
     pub(crate) fn new(source: &'s SourceText) -> Self {
         let overflow = source.error(0, "too-many-findings", "There are more findings than these");
-        Self { source, found: Vec::new(), overflow }
+        Self { source, pedantic: false, privileged: false, found: Vec::new(), overflow }
     }
 
     /// Adds an error at a byte offset; the caller may add a hint to it.
@@ -184,6 +188,13 @@ impl<'s> Report<'s> {
     /// Adds a warning at a byte offset.
     pub(crate) fn warning(&mut self, at: usize, code: &str, message: impl Into<String>) -> &mut Diagnostic {
         self.add(at, Severity::Warning, code, message)
+    }
+
+    /// Adds what is merely information, if it is asked for.
+    pub(crate) fn info(&mut self, at: usize, code: &str, message: impl Into<String>, hint: &str) {
+        if self.pedantic {
+            self.add(at, Severity::Info, code, message).hint = Some(hint.to_owned());
+        }
     }
 
     fn add(

@@ -139,6 +139,43 @@ jobs:
           - run: one
           - uses: nonsense
 ";
+    background_steps: "on: push
+jobs:
+  a:
+    runs-on: a
+    steps:
+      - {id: server, run: make, background: true}
+      - {id: plain, run: make}
+      - wait: [server, nobody, plain]
+      - wait: server
+      - cancel: plain
+      - {wait: later}
+      - {id: later, run: x, background: true}
+      - wait: []
+      - wait-all: false
+      - wait-all:
+      - parallel:
+          - {run: x, background: true}
+          - {wait: later}
+      - parallel: []
+";
+    strangers: "on: [pull_request_target]
+jobs:
+  a:
+    runs-on: a
+    if: ${{ github.ref }} == 'main'
+    steps:
+      - uses: actions/checkout@v4
+        with: {ref: '${{ github.event.pull_request.head.sha }}'}
+      - uses: actions/checkout@v4
+        with: {ref: 'refs/pull/${{ github.event.number }}/merge'}
+      - uses: actions/checkout@v4
+      - run: |
+          echo '::set-output name=a::b'
+          echo ${{ github.event.comment.body }}
+      - uses: actions/github-script@v7
+        with: {script: 'console.log(\"${{ github.head_ref }}\")'}
+";
     uses_and_shells: "on: push
 defaults: {run: {shell: zsh}}
 jobs:

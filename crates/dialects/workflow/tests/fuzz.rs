@@ -50,13 +50,38 @@ jobs:
     if: needs.build.result == 'success'
     runs-on: {group: g, labels: l}
     container: {image: alpine, ports: [80]}
+    services: {db: {image: 'postgres:${{ needs.build.outputs.o }}', env: {A: '${{ secrets.B }}'}, entrypoint: sh}}
+    environment: {name: '${{ github.ref_name }}', url: 'https://${{ steps.a.outputs.b }}'}
     retry: {max-attempts: 2, exit-codes: [1]}
     limits: {memory: 1GiB}
     steps:
       - run: >-
           folded
           text
+      - {id: bg, run: serve, background: true}
+      - parallel: [{run: one}, {uses: ./two}]
+      - wait: bg
+      - wait-all:
+  call:
+    needs: [build]
+    strategy: {matrix: {v: [1, 2]}}
+    uses: ./called.yml
+    with: {n: 3, s: '${{ needs.build.outputs.o }}'}
+    secrets: {T: '${{ secrets.X }}'}
 ";
+
+const CALLED: &str = "on:
+  workflow_call:
+    inputs: {n: {type: number}, s: {type: string, default: '${{ github.ref }}'}}
+    secrets: {T: {required: true}}
+    outputs: {o: {value: '${{ jobs.a.outputs.b }}'}}
+concurrency: x
+jobs:
+  a: {runs-on: x, outputs: {b: c}, steps: [{run: '${{ inputs.s }}'}]}
+  b: {needs: a, if: failure(), uses: ./deeper.yml, secrets: inherit}
+";
+
+const DEEPER: &str = "on: workflow_call\njobs: {z: {runs-on: x, steps: [{run: make}]}}\n";
 
 /// The seed, and real files where they are at hand.
 static SEEDS: LazyLock<Vec<String>> = LazyLock::new(|| {
@@ -84,7 +109,7 @@ fn exercise(document: &dyn Document) {
             contexts: &contexts,
             params: &run.params,
             needs: &IndexMap::new(),
-            ancestors: &[],
+            ancestors: &indexmap::IndexMap::new(),
             cancelled: false,
         };
         match document.resolve(&node.key, &args) {
@@ -95,12 +120,18 @@ fn exercise(document: &dyn Document) {
     }
 }
 
+fn files(called: &str) -> IndexMap<String, String> {
+    let texts = [("./called.yml", called), ("./deeper.yml", DEEPER)];
+    texts.map(|(name, text)| (name.to_owned(), text.to_owned())).into()
+}
+
 fn parse(bytes: Vec<u8>) {
     let lines = bytes.iter().filter(|b| matches!(b, b'\n' | b'\r')).count() + 1;
     let bytes: Arc<[u8]> = bytes.into();
     let dialects: [&dyn Dialect; 2] = [&WorkflowDialect, &JobDialect];
     for dialect in dialects {
-        match dialect.parse(&Source::new("fuzz.yml", Arc::clone(&bytes))) {
+        let files = files(CALLED);
+        match dialect.parse_with(&Source::new("fuzz.yml", Arc::clone(&bytes)), &files) {
             Ok(document) => exercise(&*document),
             Err(found) => {
                 assert!(found.has_errors());
@@ -158,12 +189,26 @@ fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_500)
 }
 
+/// The mutated document as the one that is called.
+fn parse_called(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(document) = WorkflowDialect.parse_with(&Source::new("seed.yml", SEED.as_bytes()), &files(text))
+    {
+        exercise(&*document);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn mutated_documents(seed in any::<prop::sample::Index>(), changes in prop::collection::vec(mutation(), 1..6)) {
         parse(mutate(seed.get::<String>(&SEEDS), &changes));
+    }
+
+    #[test]
+    fn mutated_called_documents(changes in prop::collection::vec(mutation(), 1..4)) {
+        parse_called(&mutate(CALLED, &changes));
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn legs(matrix: &str) -> String {
         contexts: &contexts,
         params: &run.params,
         needs: &IndexMap::new(),
-        ancestors: &[],
+        ancestors: &IndexMap::new(),
         cancelled: false,
     };
     match document.resolve("j", &args).unwrap() {

@@ -43,20 +43,20 @@ struct Case {
     contexts: Contexts,
     params: RunParams,
     needs: IndexMap<String, NeedResult>,
-    ancestors: Vec<Conclusion>,
+    ancestors: IndexMap<String, NeedResult>,
     cancelled: bool,
 }
 
 impl Case {
     fn new(document: &dyn Document, params: RunParams) -> Self {
         let contexts = document.contexts(&info(params.clone())).unwrap_or_else(|e| panic!("{e}"));
-        Self { contexts, params, needs: IndexMap::new(), ancestors: Vec::new(), cancelled: false }
+        Self { contexts, params, needs: IndexMap::new(), ancestors: IndexMap::new(), cancelled: false }
     }
 
     fn need(mut self, key: &str, result: Conclusion, outputs: &[(&str, &str)]) -> Self {
         let outputs = outputs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         self.needs.insert(key.to_owned(), NeedResult { result, outputs });
-        self.ancestors.push(result);
+        self.ancestors.clone_from(&self.needs);
         self
     }
 
@@ -158,7 +158,7 @@ jobs:
         contexts: &other,
         params: &case.params,
         needs: &IndexMap::new(),
-        ancestors: &[],
+        ancestors: &IndexMap::new(),
         cancelled: false,
     };
     let Ok(Resolution::Run { jobs, .. }) = document.resolve("build", &args) else { panic!() };
@@ -272,7 +272,8 @@ fn skipping_spreads_unless_the_condition_asks_for_the_status() {
 fn success_looks_at_all_ancestors() {
     let document = job("    runs-on: x\n");
     let mut case = ready(&*document);
-    case.ancestors.push(Conclusion::Skipped);
+    let skipped = NeedResult { result: Conclusion::Skipped, outputs: IndexMap::new() };
+    case.ancestors.insert("far".to_owned(), skipped);
     assert!(case.jobs(&*document, "job").is_empty());
 }
 
@@ -447,16 +448,6 @@ fn a_plain_job() {
     assert!(
         matches!(&planned.spec.steps[0].action, StepAction::Run { script, .. } if script == "echo ${{ inputs.x }}")
     );
-}
-
-#[test]
-fn a_call_of_a_workflow_parses_and_fails_when_its_turn_comes() {
-    let document = parse(
-        "on: push\njobs:\n  call:\n    uses: o/r/.github/workflows/w.yml@v1\n    with: {a: 1}\n    secrets: inherit\n",
-    );
-    let case = Case::new(&*document, RunParams::default());
-    assert_eq!(case.plan(&*document).nodes[0].names, ["call"]);
-    insta::assert_snapshot!(case.resolve(&*document, "call").unwrap_err().to_string());
 }
 
 #[test]

@@ -4,18 +4,30 @@ use crate::source::{SourceText, clip, one_line};
 use crate::syntax::{Dynamic, Shape, Text};
 use fleetfoot_expr::{ExprError, Object, Scope, Value};
 use fleetfoot_model::diagnostic::Diagnostic;
-use fleetfoot_model::plan::ResolveArgs;
+use fleetfoot_model::plan::NeedResult;
 use fleetfoot_model::spec::{Concurrency, ConcurrencyQueue, Contexts};
 use fleetfoot_model::state::Conclusion;
+use indexmap::IndexMap;
+use std::sync::Arc;
+
+/// How the jobs before this one ended, for `success()` and its relatives.
+#[derive(Debug, Default)]
+pub(super) struct Status {
+    pub(super) cancelled: bool,
+    /// Of all ancestors within the same workflow.
+    pub(super) ancestors: Vec<Conclusion>,
+    /// Of the jobs that it needs directly, by key.
+    pub(super) needs: Vec<(String, Conclusion)>,
+}
 
 /// What the expressions of one place see.
 #[derive(Clone, Default)]
-pub(super) struct World<'a> {
+pub(super) struct World {
     contexts: Vec<(&'static str, Value)>,
-    status: Option<&'a ResolveArgs<'a>>,
+    status: Option<Arc<Status>>,
 }
 
-impl<'a> World<'a> {
+impl World {
     /// `github`, `inputs` and `vars`.
     pub(super) fn of_run(contexts: &Contexts) -> Self {
         let value = |name: &str| contexts.get(name).map_or(Value::Null, Value::from_json);
@@ -23,16 +35,23 @@ impl<'a> World<'a> {
         Self { contexts, status: None }
     }
 
+    /// The same within a called workflow. Inputs that are not known yet are no context at all, so
+    /// that whatever looks at them fails.
+    pub(super) fn with_inputs(&self, inputs: Option<Value>) -> Self {
+        let mut world = self.clone();
+        world.contexts.retain(|(name, _)| *name != "inputs");
+        world.contexts.extend(inputs.map(|inputs| ("inputs", inputs)));
+        world
+    }
+
     /// The same with the results of other jobs.
-    pub(super) fn with_needs(mut self, args: &'a ResolveArgs<'a>) -> Self {
-        let needs: Object = args.needs.iter().map(|(key, need)| (key.as_str(), need_value(need))).collect();
-        self.contexts.push(("needs", needs.into()));
-        self
+    pub(super) fn with_needs(self, needs: &IndexMap<String, NeedResult>) -> Self {
+        self.with("needs", results(needs))
     }
 
     /// The same with `success()` and its relatives.
-    pub(super) fn with_status(mut self, args: &'a ResolveArgs<'a>) -> Self {
-        self.status = Some(args);
+    pub(super) fn with_status(mut self, status: Arc<Status>) -> Self {
+        self.status = Some(status);
         self
     }
 
@@ -43,13 +62,18 @@ impl<'a> World<'a> {
     }
 }
 
-fn need_value(need: &fleetfoot_model::plan::NeedResult) -> Value {
+/// The `needs` or `jobs` context.
+pub(super) fn results(jobs: &IndexMap<String, NeedResult>) -> Value {
+    jobs.iter().map(|(key, need)| (key.as_str(), need_value(need))).collect::<Object>().into()
+}
+
+fn need_value(need: &NeedResult) -> Value {
     let outputs: Object = need.outputs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let pairs = [("result", Value::from(need.result.as_result())), ("outputs", outputs.into())];
     pairs.into_iter().collect::<Object>().into()
 }
 
-impl Scope for World<'_> {
+impl Scope for World {
     fn context(&self, name: &str) -> Option<Value> {
         self.contexts.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
     }
@@ -59,19 +83,19 @@ impl Scope for World<'_> {
     }
 
     fn call(&self, name: &str, args: &[Value]) -> Option<Result<Value, String>> {
-        let resolve = self.status?;
+        let status = self.status.as_deref()?;
         let answer = match (name, args) {
             ("always", _) => Ok(true),
-            ("cancelled", _) => Ok(resolve.cancelled),
+            ("cancelled", _) => Ok(status.cancelled),
             // A skipped job is no success either: that is how skipping spreads.
             ("success", []) => {
-                Ok(!resolve.cancelled && resolve.ancestors.iter().all(|c| *c == Conclusion::Success))
+                Ok(!status.cancelled && status.ancestors.iter().all(|c| *c == Conclusion::Success))
             }
-            ("failure", []) => Ok(!resolve.cancelled && resolve.ancestors.iter().any(|c| failed(*c))),
+            ("failure", []) => Ok(!status.cancelled && status.ancestors.iter().any(|c| failed(*c))),
             ("success", names) => {
-                named(resolve, names).map(|all| all.iter().all(|c| *c == Conclusion::Success))
+                named(status, names).map(|all| all.iter().all(|c| *c == Conclusion::Success))
             }
-            ("failure", names) => named(resolve, names).map(|all| all.iter().any(|c| failed(*c))),
+            ("failure", names) => named(status, names).map(|all| all.iter().any(|c| failed(*c))),
             _ => return None,
         };
         Some(answer.map(Value::Bool))
@@ -83,22 +107,23 @@ const fn failed(conclusion: Conclusion) -> bool {
 }
 
 /// Results of the jobs that a status function names.
-fn named(resolve: &ResolveArgs<'_>, names: &[Value]) -> Result<Vec<Conclusion>, String> {
+fn named(status: &Status, names: &[Value]) -> Result<Vec<Conclusion>, String> {
     names
         .iter()
         .map(|name| {
             let name = name.to_display_string();
-            let need = resolve.needs.iter().find(|(key, _)| key.eq_ignore_ascii_case(&name));
-            need.map(|(_, need)| need.result)
+            let need = status.needs.iter().find(|(key, _)| key.eq_ignore_ascii_case(&name));
+            need.map(|(_, result)| *result)
                 .ok_or_else(|| format!("'{name}' is not a job that this job needs"))
         })
         .collect()
 }
 
 /// Evaluates parts of one document in one world.
+#[derive(Clone, Copy)]
 pub(super) struct Evaluator<'a> {
     pub(super) source: &'a SourceText,
-    pub(super) world: &'a World<'a>,
+    pub(super) world: &'a World,
 }
 
 impl Evaluator<'_> {

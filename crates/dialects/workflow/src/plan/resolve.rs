@@ -1,31 +1,36 @@
-//! What becomes of one node: its condition, its legs, and for every leg the
-//! specification that a runner executes and where it may run.
+//! What becomes of one job: its legs, and for every leg the specification that
+//! a runner executes and where it may run. Whether it runs at all, and within
+//! which calls, is decided in `walk`.
 
 use super::evaluate::{Evaluator, World};
 use super::matrix::{self, Leg};
-use crate::source::SourceText;
-use crate::syntax::{Dynamic, Env, Job, Shape, Text, Workflow};
+use super::walk::Instance;
+use crate::source::clip;
+use crate::syntax::{Dynamic, Env, Job, Shape, Workflow};
 use fleetfoot_expr::{Object, Value};
 use fleetfoot_model::diagnostic::Diagnostic;
 use fleetfoot_model::labels::Label;
-use fleetfoot_model::plan::{PlannedJob, Resolution, ResolveArgs, RunParams};
+use fleetfoot_model::plan::{PlannedJob, RunParams};
 use fleetfoot_model::spec::{
-    DEFAULT_CANCEL_TIMEOUT_SECONDS, DEFAULT_JOB_TIMEOUT_SECONDS, JobSpec, Placement, RunDefaults,
+    Contexts, DEFAULT_CANCEL_TIMEOUT_SECONDS, DEFAULT_JOB_TIMEOUT_SECONDS, JobSpec, Placement, RunDefaults,
 };
 use indexmap::IndexMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Label prefix that stands for a group of runners (`runs-on: {group: NAME}`).
 const GROUP: &str = "group:";
 
 /// A strategy, evaluated.
-struct Strategy {
+pub(super) struct Strategy {
     /// Each with its place in the whole matrix; filters leave gaps.
-    legs: Vec<(usize, Leg)>,
+    pub(super) legs: Vec<(usize, Leg)>,
     total: usize,
-    has_matrix: bool,
-    fail_fast: bool,
-    max_parallel: Option<u32>,
+    pub(super) has_matrix: bool,
+    pub(super) fail_fast: bool,
+    pub(super) max_parallel: Option<u32>,
+    /// For every leg of a call, what the keys of its jobs begin with.
+    pub(super) segments: Vec<String>,
 }
 
 /// Names of the jobs of a node as far as they are known before it is
@@ -42,14 +47,31 @@ pub(super) fn names(evaluator: &Evaluator<'_>, job: &Job, params: &RunParams) ->
     }
 }
 
-fn literal_name(job: &Job) -> String {
+/// `caller (x, y)` for every leg, each of them once. A slash would look like the end of it.
+fn segments(key: &str, legs: &[Leg]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let mut all = Vec::with_capacity(legs.len());
+    for leg in legs {
+        let label = clip(&leg.segments.join(", "), 100).replace('/', "_");
+        let mut segment = format!("{key} ({label})");
+        let mut count = 1;
+        while !seen.insert(segment.clone()) {
+            count += 1;
+            segment = format!("{key} ({label})~{count}");
+        }
+        all.push(segment);
+    }
+    all
+}
+
+pub(super) fn literal_name(job: &Job) -> String {
     match &job.name {
         Some(name) if name.template.is_none() && !name.raw.is_empty() => name.raw.clone(),
         _ => job.key.clone(),
     }
 }
 
-fn leg_name(
+pub(super) fn leg_name(
     evaluator: &Evaluator<'_>,
     job: &Job,
     strategy: &Strategy,
@@ -66,7 +88,7 @@ fn leg_name(
     Ok(matrix::display_name(&literal_name(job), &leg.segments))
 }
 
-fn leg_world<'a>(world: World<'a>, strategy: &Strategy, index: usize, leg: &Leg) -> World<'a> {
+pub(super) fn leg_world(world: World, strategy: &Strategy, index: usize, leg: &Leg) -> World {
     world.with("strategy", strategy_context(strategy, index)).with("matrix", matrix_context(strategy, leg))
 }
 
@@ -86,13 +108,18 @@ fn strategy_context(strategy: &Strategy, index: usize) -> Value {
     pairs.into_iter().collect::<Object>().into()
 }
 
-fn strategy(evaluator: &Evaluator<'_>, job: &Job, params: &RunParams) -> Result<Strategy, Diagnostic> {
+pub(super) fn strategy(
+    evaluator: &Evaluator<'_>,
+    job: &Job,
+    params: &RunParams,
+) -> Result<Strategy, Diagnostic> {
     let mut read = Strategy {
         legs: vec![(0, Leg::default())],
         total: 1,
         has_matrix: false,
         fail_fast: true,
         max_parallel: None,
+        segments: vec![job.key.clone()],
     };
     let Some(dynamic) = &job.strategy else { return Ok(read) };
     let value = evaluator.value(dynamic)?;
@@ -117,6 +144,9 @@ fn strategy(evaluator: &Evaluator<'_>, job: &Job, params: &RunParams) -> Result<
         })?;
         read.total = legs.len();
         read.has_matrix = true;
+        if job.call.is_some() {
+            read.segments = segments(&job.key, &legs);
+        }
         read.legs = filtered(legs, params);
     }
     Ok(read)
@@ -146,47 +176,34 @@ fn filtered(legs: Vec<Leg>, params: &RunParams) -> Vec<(usize, Leg)> {
     all
 }
 
-/// Decides about a node.
-pub(super) fn resolve(
-    source: &SourceText,
-    workflow: &Workflow,
-    job: &Job,
-    args: &ResolveArgs<'_>,
-) -> Result<Resolution, Diagnostic> {
-    let world = World::of_run(args.contexts).with_needs(args).with_status(args);
-    let evaluator = Evaluator { source, world: &world };
-    let default = Text { start: job.at, end: job.at, raw: "success()".to_owned(), template: None };
-    if !evaluator.condition(job.condition.as_ref().unwrap_or(&default))? {
-        return Ok(Resolution::Skip);
-    }
-    if let Some(uses) = &job.uses {
-        let mut d = source.error(uses.start, "not-supported", "Reusable workflows are not supported yet");
-        d.hint = Some("Copy the jobs of the called workflow into this one".to_owned());
-        return Err(d);
-    }
-    let strategy = strategy(&evaluator, job, args.params)?;
-    let mut jobs = Vec::with_capacity(strategy.legs.len());
+/// The legs of a job whose condition is true, in one instance of its workflow.
+pub(super) fn legs(
+    planner: &Planner<'_>,
+    strategy: &Strategy,
+    jobs: &mut Vec<PlannedJob>,
+) -> Result<(), Diagnostic> {
+    let Evaluator { source, world } = planner.evaluator;
     for (index, leg) in &strategy.legs {
-        let name = leg_name(&evaluator, job, &strategy, *index, leg)?;
-        let world = leg_world(world.clone(), &strategy, *index, leg);
-        let planner =
-            Planner { evaluator: Evaluator { source, world: &world }, workflow, job, params: args.params };
+        let name = leg_name(&planner.evaluator, planner.job, strategy, *index, leg)?;
+        let world = leg_world(world.clone(), strategy, *index, leg);
+        let planner = Planner { evaluator: Evaluator { source, world: &world }, ..*planner };
         let contexts =
-            [("matrix", matrix_context(&strategy, leg)), ("strategy", strategy_context(&strategy, *index))];
-        jobs.push(planner.plan(name, contexts)?);
+            [("matrix", matrix_context(strategy, leg)), ("strategy", strategy_context(strategy, *index))];
+        jobs.push(planner.plan(format!("{}{name}", planner.instance.title), contexts)?);
     }
-    if jobs.is_empty() {
-        return Ok(Resolution::Skip);
-    }
-    Ok(Resolution::Run { jobs, fail_fast: strategy.fail_fast, max_parallel: strategy.max_parallel })
+    Ok(())
 }
 
 /// Makes the specification of one leg.
-struct Planner<'a> {
-    evaluator: Evaluator<'a>,
-    workflow: &'a Workflow,
-    job: &'a Job,
-    params: &'a RunParams,
+#[derive(Clone, Copy)]
+pub(super) struct Planner<'a> {
+    pub(super) evaluator: Evaluator<'a>,
+    pub(super) workflow: &'a Workflow,
+    pub(super) job: &'a Job,
+    pub(super) params: &'a RunParams,
+    pub(super) instance: &'a Instance,
+    /// Contexts of the job that differ from those of the run.
+    pub(super) own: &'a Contexts,
 }
 
 impl Planner<'_> {
@@ -204,13 +221,33 @@ impl Planner<'_> {
             env: self.env()?,
             defaults: merged(&self.workflow.defaults, &job.defaults),
             outputs: job.outputs.clone(),
-            contexts: contexts.into_iter().map(|(name, value)| (name.to_owned(), value.to_json())).collect(),
+            contexts: contexts
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_json()))
+                .chain(self.own.iter().map(|(name, value)| (name.clone(), value.clone())))
+                .collect(),
+            secrets: self.instance.secrets.clone(),
             timeout_seconds: minutes(&job.timeout_minutes, DEFAULT_JOB_TIMEOUT_SECONDS)?,
             cancel_timeout_seconds: minutes(&job.cancel_timeout_minutes, DEFAULT_CANCEL_TIMEOUT_SECONDS)?,
             idle_timeout_seconds: job.extensions.idle_timeout_seconds,
             continue_on_error,
             limits: job.extensions.limits.clone(),
-            ..JobSpec::default()
+            permissions: crate::syntax::reduced(
+                job.permissions.as_ref().or(self.workflow.permissions.as_ref()),
+                self.instance.permissions.as_ref(),
+            ),
+            environment: match &job.environment {
+                Some(written) => self.evaluator.environment(written)?,
+                None => None,
+            },
+            container: match &job.container {
+                Some(written) => self.evaluator.container(written)?,
+                None => None,
+            },
+            services: match &job.services {
+                Some(written) => self.evaluator.services(written)?,
+                None => IndexMap::new(),
+            },
         };
         let placement = Placement {
             labels: self.labels()?,
@@ -220,7 +257,10 @@ impl Planner<'_> {
             limits: job.extensions.limits.clone(),
             retry: job.extensions.retry.clone(),
             queue_timeout_seconds: job.extensions.queue_timeout_seconds,
-            concurrency: job.concurrency.as_ref().map(|c| self.evaluator.concurrency(c)).transpose()?,
+            concurrency: match &job.concurrency {
+                Some(written) => Some(self.evaluator.concurrency(written)?),
+                None => self.instance.concurrency.clone(),
+            },
         };
         Ok(PlannedJob { spec: Arc::new(spec), placement })
     }
@@ -309,7 +349,7 @@ impl Planner<'_> {
 }
 
 /// A value that the engine must take as it is, although it reads templates.
-fn literal(value: &str) -> String {
+pub(super) fn literal(value: &str) -> String {
     if value.contains("${{") {
         format!("${{{{ '{}' }}}}", value.replace('\'', "''"))
     } else {

@@ -80,8 +80,10 @@ pub(super) const STEP_IF: Allowed = Allowed {
 pub(super) const SNAPSHOT_IF: Allowed = Allowed { contexts: LEG.contexts, functions: JOB_IF.functions };
 
 /// Credentials of a container registry.
-pub(super) const CREDENTIALS: Allowed =
-    Allowed { contexts: &["github", "inputs", "vars", "secrets", "env"], functions: NOTHING };
+pub(super) const CREDENTIALS: Allowed = Allowed {
+    contexts: &["github", "inputs", "vars", "needs", "strategy", "matrix", "secrets", "env"],
+    functions: NOTHING,
+};
 
 /// Outputs of a called workflow.
 pub(super) const CALL_OUTPUT: Allowed =

@@ -1,42 +1,13 @@
-//! Keys of a job that GitHub does not have, and those of GitHub that are
-//! checked here but mean nothing to us yet (permissions, containers,
-//! environments, snapshots): a warning says so.
+//! Keys of a job that GitHub does not have, and the one of GitHub that is
+//! checked here but means nothing to us (snapshots): a warning says so.
 
 use super::Extensions;
 use super::allowed;
 use super::read::scalar_text;
 use crate::source::Report;
-use crate::yaml::{Entry, Kind, Meaning, Node};
+use crate::yaml::{Entry, Kind, Node};
 use fleetfoot_model::boundary::Boundary;
 use fleetfoot_model::spec::{Limits, RetryPolicy};
-
-const READ_WRITE: &[&str] = &["read", "write", "none"];
-/// Scopes of a token and their levels.
-const SCOPES: &[(&str, &[&str])] = &[
-    ("actions", READ_WRITE),
-    ("artifact-metadata", READ_WRITE),
-    ("attestations", READ_WRITE),
-    ("checks", READ_WRITE),
-    ("code-quality", READ_WRITE),
-    ("contents", READ_WRITE),
-    ("copilot-requests", &["write", "none"]),
-    ("deployments", READ_WRITE),
-    ("discussions", READ_WRITE),
-    ("drives", READ_WRITE),
-    ("id-token", &["write", "none"]),
-    ("issues", READ_WRITE),
-    ("models", &["read", "none"]),
-    ("packages", READ_WRITE),
-    ("pages", READ_WRITE),
-    ("pull-requests", READ_WRITE),
-    ("repository-projects", READ_WRITE),
-    ("security-events", READ_WRITE),
-    ("statuses", READ_WRITE),
-    ("vulnerability-alerts", &["read", "none"]),
-];
-const CONTAINER_KEYS: &[&str] = &["image", "options", "env", "ports", "volumes", "credentials"];
-const SERVICE_KEYS: &[&str] =
-    &["image", "options", "env", "ports", "volumes", "credentials", "entrypoint", "command"];
 
 impl Report<'_> {
     pub(super) fn extensions(&mut self, entries: &[Entry]) -> Extensions {
@@ -138,51 +109,6 @@ impl Report<'_> {
         Some(number as u64)
     }
 
-    /// `permissions`: what a token of the forge could do; there is none yet.
-    pub(super) fn permissions(&mut self, entry: &Entry) {
-        let node = &entry.value;
-        match &node.kind {
-            Kind::Mapping(entries) => {
-                let known: Vec<&str> = SCOPES.iter().map(|(scope, _)| *scope).collect();
-                for entry in entries.iter() {
-                    match SCOPES.iter().find(|(scope, _)| *scope == entry.name()) {
-                        Some((_, levels)) => drop(self.one_of(&entry.value, levels)),
-                        None => self.unknown_key(entry, &known, "'permissions'"),
-                    }
-                }
-            }
-            _ => drop(self.one_of(node, &["read-all", "write-all"])),
-        }
-        self.not_enforced(entry.key.start, "permissions", "Jobs get no token of the forge, whatever it says");
-    }
-
-    /// `environment`: protection rules and its own secrets.
-    pub(super) fn environment(&mut self, entry: &Entry) {
-        let node = &entry.value;
-        if let Kind::Mapping(_) = &node.kind {
-            let Some(fields) = self.fields(node, &["name", "url", "deployment"], "'environment'") else {
-                return;
-            };
-            match fields.get("name") {
-                Some(n) => drop(self.text(n, Some(&allowed::LEG))),
-                None => self.missing(node.start, "name"),
-            }
-            if let Some(n) = fields.get("url") {
-                self.text(n, Some(&allowed::ENVIRONMENT_URL));
-            }
-            if let Some(n) = fields.get("deployment") {
-                self.boolean(n, &allowed::LEG);
-            }
-        } else {
-            self.text(node, Some(&allowed::LEG));
-        }
-        self.not_enforced(
-            entry.key.start,
-            "environment",
-            "Reviewers, wait timers and secrets of the environment have no effect",
-        );
-    }
-
     pub(super) fn snapshot(&mut self, entry: &Entry) {
         let node = &entry.value;
         if let Kind::Mapping(_) = &node.kind {
@@ -204,65 +130,6 @@ impl Report<'_> {
         }
         self.not_enforced(entry.key.start, "snapshot", "No image is made of the runner");
     }
-
-    /// `container` or `services`.
-    pub(super) fn containers(&mut self, entry: &Entry, services: bool) {
-        let node = &entry.value;
-        let expression = node.as_scalar().is_some_and(|s| s.text.contains("${{"));
-        if expression {
-            self.text(node, Some(&allowed::LEG));
-        } else if services {
-            for service in self.mapping(node, "a mapping of services").unwrap_or_default() {
-                self.container(&service.value, true);
-            }
-        } else {
-            self.container(node, false);
-        }
-        let hint =
-            if services { "The services are not started" } else { "The steps run on the runner itself" };
-        self.not_enforced(entry.key.start, entry.name(), hint);
-    }
-
-    fn container(&mut self, node: &Node, service: bool) {
-        let Kind::Mapping(_) = &node.kind else {
-            let Some(text) = self.text(node, Some(&allowed::LEG)) else { return };
-            let image = text.raw.strip_prefix("docker://");
-            if image.unwrap_or(&text.raw).is_empty() && (service || image.is_some()) {
-                self.error(node.start, "unexpected-value", "Container image cannot be empty");
-            }
-            return;
-        };
-        let known = if service { SERVICE_KEYS } else { CONTAINER_KEYS };
-        let Some(fields) = self.fields(node, known, "a container") else { return };
-        for key in ["image", "options", "entrypoint", "command"] {
-            if let Some(n) = fields.get(key) {
-                self.text(n, Some(&allowed::LEG));
-            }
-        }
-        for key in ["ports", "volumes"] {
-            let Some(n) = fields.get(key).filter(|n| !is_expression(n)) else { continue };
-            for item in self.sequence(n, "a list").unwrap_or_default() {
-                self.non_empty(item, Some(&allowed::LEG));
-            }
-        }
-        if let Some(n) = fields.get("env").filter(|n| !is_expression(n)) {
-            let entries = self.mapping(n, "a mapping of names to values").unwrap_or_default();
-            self.strings(entries, &allowed::RUNNER);
-        }
-        if let Some(n) = fields.get("credentials").filter(|n| !is_expression(n))
-            && let Some(fields) = self.fields(n, &["username", "password"], "'credentials'")
-        {
-            for key in ["username", "password"] {
-                if let Some(n) = fields.get(key) {
-                    self.non_empty(n, Some(&allowed::CREDENTIALS));
-                }
-            }
-        }
-    }
-}
-
-fn is_expression(node: &Node) -> bool {
-    node.as_scalar().is_some_and(|s| s.meaning == Meaning::Text && s.text.contains("${{"))
 }
 
 /// `512MiB`, `2G`, `1.5 GB` or bytes; powers of 1024 except `KB`, `MB`, `GB`, `TB`.

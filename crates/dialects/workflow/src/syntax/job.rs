@@ -4,7 +4,7 @@ use super::allowed;
 use super::value::{Dynamic, Shape};
 use super::{Env, Job, Need};
 use crate::plan::matrix;
-use crate::source::{Report, clip};
+use crate::source::Report;
 use crate::yaml::{Entry, Kind, Meaning, Node};
 use fleetfoot_expr::Value;
 use indexmap::IndexMap;
@@ -81,17 +81,18 @@ pub(super) fn read(report: &mut Report<'_>, key: &str, at: usize, node: &Node, k
             .unwrap_or_default(),
         outputs: value("outputs").map(|n| report.outputs(n)).unwrap_or_default(),
         steps: Vec::new(),
-        uses: None,
+        call: None,
         extensions: report.extensions(entries),
+        permissions: value("permissions").and_then(|n| report.permissions(n)),
+        environment: None,
+        container: None,
+        services: None,
     };
     if let Some(n) = value("needs").filter(|_| kind == JobKind::OfWorkflow) {
         job.needs = report.words(n).into_iter().map(|(at, key)| Need { key, at }).collect();
     }
-    if let Some(e) = get("permissions") {
-        report.permissions(e);
-    }
     if call {
-        job.uses = value("uses").and_then(|n| report.call(n, get("with"), get("secrets")));
+        job.call = value("uses").and_then(|n| report.call(n, get("with"), get("secrets")));
         return Some(job);
     }
     match value("runs-on") {
@@ -110,14 +111,23 @@ pub(super) fn read(report: &mut Report<'_>, key: &str, at: usize, node: &Node, k
                 Some("A job needs steps; without them it would do nothing".to_owned());
         }
     }
-    for (key, service) in [("container", false), ("services", true)] {
-        if let Some(e) = get(key) {
-            report.containers(e, service);
-        }
+    if let Some(e) = get("container") {
+        job.container = report.job_container(&e.value);
+        report.not_enforced(
+            e.key.start,
+            "container",
+            "Runners have no containers yet: the steps run on the runner itself",
+        );
     }
-    if let Some(e) = get("environment") {
-        report.environment(e);
+    if let Some(e) = get("services") {
+        job.services = report.services(&e.value);
+        report.not_enforced(
+            e.key.start,
+            "services",
+            "Runners have no containers yet: the services are not started",
+        );
     }
+    job.environment = get("environment").and_then(|e| report.environment(e));
     if let Some(e) = get("snapshot") {
         report.snapshot(e);
     }
@@ -243,33 +253,6 @@ impl Report<'_> {
         };
         self.error(at, "matrix", problem.message);
         None
-    }
-
-    fn call(&mut self, node: &Node, with: Option<&Entry>, secrets: Option<&Entry>) -> Option<super::Text> {
-        let uses = self.non_empty(node, None)?;
-        let local = uses.raw.starts_with("./");
-        let (path, version) = uses.raw.split_once('@').unwrap_or((&uses.raw, ""));
-        let remote = path.split('/').filter(|s| !s.is_empty()).count() >= 3 && !version.is_empty();
-        if !(local && version.is_empty() || remote && !local) {
-            let message = format!(
-                "Expected format {{org}}/{{repo}}/path@ref or ./path. Actual '{}'",
-                clip(&uses.raw, 200)
-            );
-            self.error(node.start, "uses", message);
-        }
-        if let Some(e) = with {
-            for input in self.mapping(&e.value, "a mapping of inputs").unwrap_or_default() {
-                self.text(&input.value, Some(&allowed::LEG));
-            }
-        }
-        if let Some(e) = secrets
-            && e.value.as_scalar().is_none_or(|s| s.text != "inherit")
-        {
-            for secret in self.mapping(&e.value, "'inherit' or a mapping of secrets").unwrap_or_default() {
-                self.text(&secret.value, Some(&allowed::LEG_AND_SECRETS));
-            }
-        }
-        Some(uses)
     }
 }
 

@@ -1,9 +1,10 @@
-//! Traps that are no errors: conditions that are always true, and values that
-//! strangers can choose inside of scripts.
+//! Traps that are no errors: conditions that are always true, values that
+//! strangers can choose inside of scripts, their code where secrets are, and
+//! commands that are going away. None of it makes a document unusable.
 
 use super::places;
 use super::value::Text;
-use crate::source::Report;
+use crate::source::{Report, clip};
 use crate::yaml::Node;
 
 /// What a stranger can write, in lower case and dotted.
@@ -31,10 +32,88 @@ const UNTRUSTED: &[&str] = &[
     "github.event.commits.*.author.email",
     "github.event.commits.*.author.name",
     "github.event.pages.*.page_name",
+    "github.event.pull_request.head.repo.description",
+    "github.event.pull_request.head.repo.homepage",
+    "github.event.head_commit.committer.email",
+    "github.event.head_commit.committer.name",
+    "github.event.commits.*.committer.email",
+    "github.event.commits.*.committer.name",
+    "github.event.workflow_run.display_title",
+    "github.event.workflow_run.head_repository.description",
+    "github.event.workflow_run.pull_requests.*.head.ref",
+    "github.event.merge_group.head_commit.message",
+    "github.event.answer.body",
     "github.head_ref",
 ];
 
+/// What names the code of a stranger, where it is checked out.
+const FOREIGN_CODE: &[&str] = &[
+    "github.event.pull_request.head.sha",
+    "github.event.pull_request.head.ref",
+    "github.event.pull_request.head.repo.full_name",
+    "github.event.pull_request.head.repo.clone_url",
+    "github.event.pull_request.merge_commit_sha",
+    "github.event.workflow_run.head_sha",
+    "github.event.workflow_run.head_branch",
+    "github.event.workflow_run.head_commit.id",
+    "github.event.workflow_run.head_repository.full_name",
+    "github.head_ref",
+];
+/// Events that strangers cause and that come with secrets.
+pub(super) const PRIVILEGED: &[&str] = &["pull_request_target", "workflow_run"];
+
+/// Commands that have become files, with the file.
+const DEPRECATED: &[(&str, &str, &str)] = &[
+    ("::set-output ", "set-output", "echo \"name=value\" >> \"$GITHUB_OUTPUT\""),
+    ("::save-state ", "save-state", "echo \"name=value\" >> \"$GITHUB_STATE\""),
+    ("::set-env ", "set-env", "echo \"name=value\" >> \"$GITHUB_ENV\""),
+    ("::add-path::", "add-path", "echo \"path\" >> \"$GITHUB_PATH\""),
+];
+
 impl Report<'_> {
+    /// A script that prints commands which runners take no more, or not for long.
+    pub(super) fn warn_deprecated(&mut self, script: &Text) {
+        if !script.raw.contains("::") || self.is_crowded() {
+            return;
+        }
+        for (command, name, file) in DEPRECATED {
+            let Some(offset) = script.raw.find(command) else { continue };
+            let at = places::locate(self.source, script.start, script.end, &script.raw, offset);
+            self.warning(at, "deprecated-command", format!("The command '{name}' is deprecated")).hint =
+                Some(format!("Write to the file instead: {file}"));
+        }
+    }
+
+    /// A checkout of what a stranger wrote, in a workflow that has secrets.
+    pub(super) fn warn_foreign_code(&mut self, name: &str, value: &Text) {
+        if !self.privileged || !matches!(name, "ref" | "repository") || self.is_crowded() {
+            return;
+        }
+        let expressions = || value.template.iter().flat_map(|t| t.expressions());
+        let foreign = value.raw.contains("refs/pull/")
+            || expressions()
+                .flat_map(|(_, expr)| expr.references())
+                .any(|(path, _)| FOREIGN_CODE.contains(&path.as_str()));
+        if foreign {
+            let message = "The code of a stranger is checked out in a workflow that has secrets and a token that can write";
+            self.warning(value.start, "untrusted-checkout", message).hint = Some(
+                "Build it in a workflow for pull_request, and never run what is checked out here".to_owned(),
+            );
+        }
+    }
+
+    /// An action or workflow by a name that can move.
+    pub(super) fn note_unpinned(&mut self, at: usize, uses: &str) {
+        let Some((_, git_ref)) = uses.split_once('@').filter(|_| !uses.starts_with("docker://")) else {
+            return;
+        };
+        if git_ref.len() == 40 && git_ref.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return;
+        }
+        let message = format!("'{}' is not pinned to a commit", clip(uses, 200));
+        self.info(at, "unpinned", message, "Name the full SHA of a commit, with the version in a comment");
+    }
+
     /// An `if` with text around its expression.
     pub(super) fn warn_always_true(&mut self, node: &Node) {
         let message = "The condition is always true: there is text around ${{ }}";

@@ -3,12 +3,16 @@
 //! findings are collected. Nothing is evaluated: that is the business of `plan`.
 
 mod allowed;
+mod background;
+mod calls;
+mod containers;
 mod cron;
 mod events;
 mod extensions;
 mod graph;
 mod job;
 mod lint;
+mod permissions;
 mod places;
 mod read;
 mod reading;
@@ -17,10 +21,12 @@ mod triggers;
 mod value;
 mod workflow;
 
+pub(crate) use calls::{Call, PassedSecrets, Reference};
+pub(crate) use permissions::{Permissions, excess, reduced};
 pub(crate) use places::locate;
 pub use reading::{Field, Part, Place, Reader, read_document};
-pub(crate) use triggers::{Input, InputKind};
-pub use triggers::{Schedule, Trigger};
+pub(crate) use triggers::Input;
+pub use triggers::{CallInterface, InputDeclaration, InputKind, Schedule, Trigger};
 pub(crate) use value::{Dynamic, Shape, Text};
 pub(crate) use workflow::{read_job_document, read_workflow};
 
@@ -35,10 +41,16 @@ pub(crate) struct Workflow {
     pub(crate) run_name: Option<Text>,
     pub(crate) triggers: Vec<Trigger>,
     pub(crate) dispatch_inputs: Vec<Input>,
+    /// Whether other workflows can call it.
+    pub(crate) callable: bool,
     pub(crate) call_inputs: Vec<Input>,
+    /// Declared secrets, and whether they are required.
+    pub(crate) call_secrets: IndexMap<String, bool>,
+    pub(crate) call_outputs: IndexMap<String, Text>,
     pub(crate) env: Env,
     pub(crate) defaults: RunDefaults,
     pub(crate) concurrency: Option<Dynamic>,
+    pub(crate) permissions: Option<Permissions>,
     pub(crate) jobs: Vec<Job>,
 }
 
@@ -63,8 +75,38 @@ pub(crate) struct Job {
     pub(crate) outputs: IndexMap<String, String>,
     pub(crate) steps: Vec<StepSpec>,
     /// A reusable workflow instead of steps.
-    pub(crate) uses: Option<Text>,
+    pub(crate) call: Option<Call>,
     pub(crate) extensions: Extensions,
+    /// Replaces that of the workflow.
+    pub(crate) permissions: Option<Permissions>,
+    pub(crate) environment: Option<Environment>,
+    pub(crate) container: Option<Container>,
+    pub(crate) services: Option<Containers>,
+}
+
+/// `environment` of a job.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    pub(crate) name: Text,
+    /// A template, evaluated when the job has run.
+    pub(crate) url: Option<String>,
+}
+
+/// `container`, or one of `services`.
+#[derive(Debug)]
+pub(crate) struct Container {
+    /// What is known before the job runs: an image, or a mapping.
+    pub(crate) known: Dynamic,
+    pub(crate) env: Env,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
+}
+
+/// `services`.
+#[derive(Debug)]
+pub(crate) enum Containers {
+    Map(IndexMap<String, Container>),
+    Expression(Dynamic),
 }
 
 /// A job that another one needs, by its key as defined.

@@ -107,7 +107,7 @@ impl Report<'_> {
     }
 
     /// A warning that a key is understood but has no effect.
-    pub(super) fn not_enforced(&mut self, at: usize, what: &str, hint: &str) {
+    pub(crate) fn not_enforced(&mut self, at: usize, what: &str, hint: &str) {
         let message = format!("'{what}' is recognised but not enforced yet");
         self.warning(at, "not-enforced", message).hint = Some(hint.to_owned());
     }

@@ -1,6 +1,8 @@
-//! Steps: scripts and actions, their ids and their shells.
+//! Steps: scripts and actions, their ids and their shells. Which of them run
+//! in the background is the business of `background`; nothing is evaluated here.
 
 use super::allowed::{self, Allowed};
+use super::background::Draft;
 use crate::source::{Report, clip};
 use crate::yaml::{Entry, Kind, Node};
 use fleetfoot_model::spec::{StepAction, StepSpec};
@@ -31,19 +33,14 @@ impl Report<'_> {
             self.error(node.start, "no-steps", "The job has no steps");
         }
         let mut ids = Ids::default();
-        let mut steps = Vec::new();
+        let mut drafts = Vec::with_capacity(items.len());
         for item in items {
-            steps.extend(self.step(item, &mut ids));
+            self.step(item, &mut ids, &mut drafts, false);
         }
-        for step in &mut steps {
-            if step.id.is_empty() {
-                step.id = ids.generate(&step.action);
-            }
-        }
-        steps
+        self.finish_steps(drafts, &mut ids)
     }
 
-    fn step(&mut self, node: &Node, ids: &mut Ids) -> Option<StepSpec> {
+    fn step(&mut self, node: &Node, ids: &mut Ids, drafts: &mut Vec<Draft>, in_parallel: bool) -> Option<()> {
         let entries = self.mapping(node, "a mapping with the keys of a step")?;
         let get = |key: &str| entries.iter().find(|e| e.name() == key);
         let kinds: Vec<&Entry> = entries.iter().filter(|e| KINDS.contains(&e.name())).collect();
@@ -81,9 +78,9 @@ impl Report<'_> {
             .and_then(|e| self.minutes(&e.value, &allowed::STEP).map(|_| literal_text(&e.value)));
         let condition = get("if").and_then(|e| self.condition(&e.value, &allowed::STEP_IF)).map(|t| t.raw);
         let env = get("env").map(|e| self.env(&e.value, &allowed::STEP, false)).unwrap_or_default();
-        if let Some(e) = get("background") {
-            self.background(e);
-        }
+        let background = get("background").is_some_and(|e| self.background(e, in_parallel)) || in_parallel;
+        let mut names = Vec::new();
+        let mut members = None;
         let action = match kind.name() {
             "run" => StepAction::Run {
                 script: self.script(&kind.value)?,
@@ -92,15 +89,32 @@ impl Report<'_> {
                     .and_then(|e| self.text(&e.value, Some(&allowed::STEP)))
                     .map(|t| t.raw),
             },
-            "uses" => StepAction::Uses { uses: self.uses(&kind.value)?, with: self.with(get("with")) },
-            _ => {
-                self.control_step(kind);
+            "uses" => {
+                let uses = self.uses(&kind.value)?;
+                let with = self.with(&uses, get("with"));
+                StepAction::Uses { uses, with }
+            }
+            _ if in_parallel => {
+                self.refuse_in_parallel(kind);
                 return None;
+            }
+            "parallel" => {
+                let first = drafts.len();
+                for item in self.parallel_members(&kind.value) {
+                    self.step(item, ids, drafts, true);
+                }
+                members = Some(first..drafts.len());
+                StepAction::Wait { steps: Vec::new() }
+            }
+            _ => {
+                let (action, named) = self.control(kind)?;
+                names = named;
+                action
             }
         };
         let line = self.source.line_of(node.start);
         let env = env.as_map().cloned().unwrap_or_default();
-        Some(StepSpec {
+        let step = StepSpec {
             id,
             name,
             condition,
@@ -108,9 +122,11 @@ impl Report<'_> {
             continue_on_error,
             timeout_minutes,
             action,
-            background: false,
+            background,
             line,
-        })
+        };
+        drafts.push(Draft { step, names, members });
+        Some(())
     }
 
     fn step_keys(&mut self, entries: &[Entry], known: &[&str], kind: &str) {
@@ -146,6 +162,7 @@ impl Report<'_> {
     fn script(&mut self, node: &Node) -> Option<String> {
         let script = self.text(node, Some(&allowed::STEP))?;
         self.warn_untrusted(&script);
+        self.warn_deprecated(&script);
         Some(script.raw)
     }
 
@@ -173,6 +190,7 @@ impl Report<'_> {
             uses.starts_with("./") || uses.starts_with(".\\") || remote_name(&uses).is_some()
         };
         if good {
+            self.note_unpinned(node.start, &uses);
             return Some(uses);
         }
         let message = format!("Expected format {{org}}/{{repo}}[/path]@ref. Actual '{}'", clip(&uses, 200));
@@ -181,35 +199,19 @@ impl Report<'_> {
         None
     }
 
-    fn with(&mut self, entry: Option<&Entry>) -> indexmap::IndexMap<String, String> {
+    fn with(&mut self, uses: &str, entry: Option<&Entry>) -> indexmap::IndexMap<String, String> {
+        let name = remote_name(uses).unwrap_or_default().to_lowercase();
         let Some(entry) = entry else { return indexmap::IndexMap::new() };
         let entries = self.mapping(&entry.value, "a mapping of inputs").unwrap_or_default();
-        self.strings_seen(entries, &allowed::STEP, |report, name, text| {
-            // actions/github-script runs it as a program.
-            if name == "script" {
+        self.strings_seen(entries, &allowed::STEP, |report, input, text| {
+            // It runs it as a program.
+            if input == "script" && name.ends_with("/github-script") {
                 report.warn_untrusted(text);
             }
+            if name == "actions/checkout" {
+                report.warn_foreign_code(input, text);
+            }
         })
-    }
-
-    fn background(&mut self, entry: &Entry) {
-        if self.flag(&entry.value) == Some(true) {
-            self.error(entry.key.start, "not-supported", "Background steps are not supported yet").hint =
-                Some("Start the process from the script of a step, with & at the end of the line".to_owned());
-        }
-    }
-
-    /// `wait`, `wait-all`, `cancel`, `parallel`: checked, but not yet executed.
-    fn control_step(&mut self, kind: &Entry) {
-        match kind.name() {
-            "wait" => drop(self.words(&kind.value)),
-            "wait-all" if kind.value.is_null() => {}
-            "wait-all" => drop(self.flag(&kind.value)),
-            "cancel" => drop(self.word(&kind.value)),
-            _ => drop(self.steps(&kind.value)),
-        }
-        let message = format!("Steps with '{}' are not supported yet", kind.name());
-        self.error(kind.key.start, "not-supported", message);
     }
 }
 
@@ -228,7 +230,7 @@ fn remote_name(uses: &str) -> Option<String> {
 
 /// Ids in use within one job, and the making of new ones.
 #[derive(Default)]
-struct Ids {
+pub(super) struct Ids {
     /// Folded to lower case.
     taken: HashSet<String>,
     /// Where to go on counting, by base.
@@ -237,7 +239,7 @@ struct Ids {
 
 impl Ids {
     /// `__run`, `__run_2`, `__actions_checkout`, ...
-    fn generate(&mut self, action: &StepAction) -> String {
+    pub(super) fn generate(&mut self, action: &StepAction) -> String {
         let base = match action {
             StepAction::Run { .. } => "run".to_owned(),
             StepAction::Uses { uses, .. } => match uses.strip_prefix("docker://") {

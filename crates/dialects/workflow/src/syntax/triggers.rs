@@ -5,7 +5,7 @@ use super::allowed;
 use super::cron;
 use super::events::{EVENTS, Event};
 use super::read::Fields;
-use super::value::{Dynamic, Shape};
+use super::value::{Dynamic, Shape, Text};
 use crate::source::{Report, clip, nearest};
 use crate::yaml::{Entry, Kind, Node};
 use fleetfoot_expr::Value;
@@ -41,6 +41,7 @@ pub struct Schedule {
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
     pub(crate) name: String,
+    pub(crate) description: String,
     pub(crate) at: usize,
     pub(crate) kind: InputKind,
     pub(crate) required: bool,
@@ -50,12 +51,62 @@ pub(crate) struct Input {
 
 /// Type of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InputKind {
+pub enum InputKind {
+    /// `string`, and what says nothing.
     Text,
+    /// `boolean`
     Boolean,
+    /// `number`
     Number,
+    /// `choice`: one of the options.
     Choice,
+    /// `environment`: the name of one.
     Environment,
+}
+
+/// An input of `on.workflow_dispatch` or `on.workflow_call`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputDeclaration {
+    /// Its name.
+    pub name: String,
+    /// What it is for; empty if the document does not say.
+    pub description: String,
+    /// What it takes.
+    pub kind: InputKind,
+    /// Whether it must be given.
+    pub required: bool,
+    /// Its value when it is not given: a string, a number or a boolean; of an expression, its text.
+    pub default: Option<serde_json::Value>,
+    /// What a choice can be.
+    pub options: Vec<String>,
+}
+
+impl From<&Input> for InputDeclaration {
+    fn from(input: &Input) -> Self {
+        let default = input.default.as_ref().map(|default| match &default.shape {
+            Shape::Expression(text) => serde_json::Value::from(text.raw.as_str()),
+            _ => default.literal_value().to_json(),
+        });
+        Self {
+            name: input.name.clone(),
+            description: input.description.clone(),
+            kind: input.kind,
+            required: input.required,
+            default,
+            options: input.options.clone(),
+        }
+    }
+}
+
+/// What a reusable workflow takes and gives: `on.workflow_call`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CallInterface {
+    /// Inputs in the order of the document.
+    pub inputs: Vec<InputDeclaration>,
+    /// Secrets by name, and whether they are required.
+    pub secrets: IndexMap<String, bool>,
+    /// Outputs by name: templates over the `jobs` context.
+    pub outputs: IndexMap<String, String>,
 }
 
 /// All of `on`.
@@ -64,6 +115,8 @@ pub(super) struct On {
     pub(super) triggers: Vec<Trigger>,
     pub(super) dispatch_inputs: Vec<Input>,
     pub(super) call_inputs: Vec<Input>,
+    pub(super) call_secrets: IndexMap<String, bool>,
+    pub(super) call_outputs: IndexMap<String, Text>,
 }
 
 impl Report<'_> {
@@ -211,6 +264,7 @@ impl Report<'_> {
         }
         if let Some(node) = fields.get("secrets").filter(|n| !n.is_null()) {
             for entry in self.mapping(node, "a mapping of secrets").unwrap_or_default() {
+                on.call_secrets.insert(entry.name().to_owned(), false);
                 if entry.value.is_null() {
                     continue;
                 }
@@ -220,8 +274,8 @@ impl Report<'_> {
                 if let Some(n) = secret.get("description") {
                     self.text(n, None);
                 }
-                if let Some(n) = secret.get("required") {
-                    self.flag(n);
+                if let Some(n) = secret.get("required").and_then(|n| self.flag(n)) {
+                    on.call_secrets.insert(entry.name().to_owned(), n);
                 }
             }
         }
@@ -235,7 +289,10 @@ impl Report<'_> {
                     self.text(n, None);
                 }
                 match output.get("value") {
-                    Some(n) => drop(self.text(n, Some(&allowed::CALL_OUTPUT))),
+                    Some(n) => {
+                        let value = self.text(n, Some(&allowed::CALL_OUTPUT));
+                        on.call_outputs.extend(value.map(|value| (entry.name().to_owned(), value)));
+                    }
                     None => self.missing(entry.key.start, "value"),
                 }
             }
@@ -252,6 +309,7 @@ impl Report<'_> {
         self.identifier(&entry.key, &name);
         let mut input = Input {
             name,
+            description: String::new(),
             at: entry.key.start,
             kind: InputKind::Text,
             required: false,
@@ -267,10 +325,11 @@ impl Report<'_> {
             &["description", "type", "required", "default", "options", "deprecationMessage"]
         };
         let fields = self.fields(&entry.value, known, "an input")?;
-        for key in ["description", "deprecationMessage"] {
-            if let Some(n) = fields.get(key) {
-                self.text(n, None);
-            }
+        if let Some(n) = fields.get("description") {
+            input.description = self.text(n, None).map(|t| t.raw).unwrap_or_default();
+        }
+        if let Some(n) = fields.get("deprecationMessage") {
+            self.text(n, None);
         }
         match fields.get("type") {
             Some(n) => {

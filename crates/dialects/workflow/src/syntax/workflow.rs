@@ -42,14 +42,19 @@ pub(crate) fn read_workflow(report: &mut Report<'_>, root: &Node) -> Workflow {
         Some(e) => {
             let on = report.on(&e.value);
             workflow.triggers = on.triggers;
+            report.privileged =
+                workflow.triggers.iter().any(|t| super::lint::PRIVILEGED.contains(&t.event.as_str()));
             workflow.dispatch_inputs = on.dispatch_inputs;
+            workflow.callable = workflow.triggers.iter().any(|t| t.event == "workflow_call");
             workflow.call_inputs = on.call_inputs;
+            workflow.call_secrets = on.call_secrets;
+            workflow.call_outputs = on.call_outputs;
         }
         None if entries.iter().any(|e| e.name().eq_ignore_ascii_case("true")) => {}
         None => report.missing(root.start, "on"),
     }
     if let Some(e) = get("permissions") {
-        report.permissions(e);
+        workflow.permissions = report.permissions(&e.value);
     }
     workflow.env = get("env").map(|e| report.env(&e.value, &allowed::WORKFLOW_ENV, true)).unwrap_or_default();
     workflow.defaults = get("defaults").map(|e| report.defaults(&e.value, None)).unwrap_or_default();
