@@ -220,6 +220,7 @@ impl Planner<'_> {
             retry: job.extensions.retry.clone(),
             queue_timeout_seconds: job.extensions.queue_timeout_seconds,
             concurrency: job.concurrency.as_ref().map(|c| self.evaluator.concurrency(c)).transpose()?,
+            ..Placement::default()
         };
         Ok(PlannedJob { spec: Arc::new(spec), placement })
     }
