@@ -7,10 +7,12 @@
 //! control plane makes them durable. Nothing in this crate may keep a job from
 //! ending, or give one attempt away twice.
 
+pub mod gates;
 pub mod graph;
 pub mod retry;
 pub mod scheduler;
 
+pub use gates::{Demand, Gate, Gates, Shut};
 pub use graph::Graph;
 pub use retry::{Cause, Decision, decide};
 pub use scheduler::{

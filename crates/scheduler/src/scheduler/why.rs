@@ -231,6 +231,12 @@ fn summary(reason: &WhyReason, status: Status) -> String {
             )
         }
         WhyReason::RetryDelay { until } => format!("It is tried again at {until}."),
+        WhyReason::Approval { environment, reviewers, reason } => {
+            crate::gates::approval_in_words(environment.as_deref(), reviewers, reason.as_deref())
+        }
+        WhyReason::WaitTimer { environment, until } => {
+            format!("It waits until {until} (wait timer of environment {environment}).")
+        }
         WhyReason::Ready if status == Status::Queued => {
             "A runner is free and takes it any moment.".to_owned()
         }
