@@ -21,7 +21,7 @@ mod types;
 mod why;
 
 pub use types::{Action, ClaimError, Config, Parallel, QueuedJob, RunnerOffer, Statistics};
-pub use why::why_needs;
+pub use why::{why_in_words, why_needs};
 
 use fleet::{Fleet, Lease};
 use fleetfoot_model::{

@@ -144,6 +144,12 @@ pub fn why_needs(job: JobId, needs: Vec<String>) -> Why {
     Why { job, status: Status::Waiting, summary, reasons: vec![reason] }
 }
 
+/// One sentence about a reason.
+#[must_use]
+pub fn why_in_words(reason: &WhyReason) -> String {
+    summary(reason, Status::Waiting)
+}
+
 /// A sentence to go on after a colon.
 fn in_sentence(text: &str) -> String {
     let mut chars = text.chars();
