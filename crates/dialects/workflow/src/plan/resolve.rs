@@ -10,7 +10,8 @@ use fleetfoot_model::diagnostic::Diagnostic;
 use fleetfoot_model::labels::Label;
 use fleetfoot_model::plan::{PlannedJob, Resolution, ResolveArgs, RunParams};
 use fleetfoot_model::spec::{
-    DEFAULT_CANCEL_TIMEOUT_SECONDS, DEFAULT_JOB_TIMEOUT_SECONDS, JobSpec, Placement, RunDefaults,
+    DEFAULT_CANCEL_TIMEOUT_SECONDS, DEFAULT_JOB_TIMEOUT_SECONDS, EnvironmentUse, JobSpec, Placement,
+    RunDefaults,
 };
 use indexmap::IndexMap;
 use std::sync::Arc;
@@ -210,6 +211,10 @@ impl Planner<'_> {
             idle_timeout_seconds: job.extensions.idle_timeout_seconds,
             continue_on_error,
             limits: job.extensions.limits.clone(),
+            environment: match &job.environment {
+                Some(name) => Some(EnvironmentUse { name: self.evaluator.string(name)?, url: None }),
+                None => None,
+            },
             ..JobSpec::default()
         };
         let placement = Placement {

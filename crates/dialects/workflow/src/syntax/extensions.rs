@@ -2,9 +2,9 @@
 //! checked here but mean nothing to us yet (permissions, containers,
 //! environments, snapshots): a warning says so.
 
-use super::Extensions;
 use super::allowed;
 use super::read::scalar_text;
+use super::{Extensions, value::Text};
 use crate::source::Report;
 use crate::yaml::{Entry, Kind, Meaning, Node};
 use fleetfoot_model::boundary::Boundary;
@@ -157,14 +157,15 @@ impl Report<'_> {
     }
 
     /// `environment`: protection rules and its own secrets.
-    pub(super) fn environment(&mut self, entry: &Entry) {
+    pub(super) fn environment(&mut self, entry: &Entry) -> Option<Text> {
         let node = &entry.value;
+        let mut name = None;
         if let Kind::Mapping(_) = &node.kind {
             let Some(fields) = self.fields(node, &["name", "url", "deployment"], "'environment'") else {
-                return;
+                return None;
             };
             match fields.get("name") {
-                Some(n) => drop(self.text(n, Some(&allowed::LEG))),
+                Some(n) => name = self.text(n, Some(&allowed::LEG)),
                 None => self.missing(node.start, "name"),
             }
             if let Some(n) = fields.get("url") {
@@ -174,13 +175,9 @@ impl Report<'_> {
                 self.boolean(n, &allowed::LEG);
             }
         } else {
-            self.text(node, Some(&allowed::LEG));
+            name = self.text(node, Some(&allowed::LEG));
         }
-        self.not_enforced(
-            entry.key.start,
-            "environment",
-            "Reviewers, wait timers and secrets of the environment have no effect",
-        );
+        name
     }
 
     pub(super) fn snapshot(&mut self, entry: &Entry) {

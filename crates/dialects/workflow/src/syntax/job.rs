@@ -75,6 +75,7 @@ pub(super) fn read(report: &mut Report<'_>, key: &str, at: usize, node: &Node, k
             .and_then(|n| report.minutes(n, &allowed::LEG)),
         continue_on_error: value("continue-on-error").and_then(|n| report.boolean(n, &allowed::LEG)),
         concurrency: value("concurrency").and_then(|n| report.concurrency(n, &allowed::LEG)),
+        environment: None,
         env: value("env").map(|n| report.env(n, &allowed::LEG_AND_SECRETS, true)).unwrap_or_default(),
         defaults: value("defaults")
             .map(|n| report.defaults(n, Some(&allowed::JOB_DEFAULTS)))
@@ -116,7 +117,7 @@ pub(super) fn read(report: &mut Report<'_>, key: &str, at: usize, node: &Node, k
         }
     }
     if let Some(e) = get("environment") {
-        report.environment(e);
+        job.environment = report.environment(e);
     }
     if let Some(e) = get("snapshot") {
         report.snapshot(e);

@@ -56,6 +56,8 @@ pub(crate) struct Job {
     pub(crate) cancel_timeout_minutes: Option<Dynamic>,
     pub(crate) continue_on_error: Option<Dynamic>,
     pub(crate) concurrency: Option<Dynamic>,
+    /// Name of its environment.
+    pub(crate) environment: Option<Text>,
     pub(crate) env: Env,
     pub(crate) defaults: RunDefaults,
     pub(crate) outputs: IndexMap<String, String>,
