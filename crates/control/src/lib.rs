@@ -28,6 +28,7 @@ mod views;
 mod watch;
 
 pub use clock::Clock;
+pub use fleetfoot_store::ApprovalFilter;
 pub use principal::{Permission, Principal};
 pub use runs::{Idempotency, RunWatcher};
 pub use vault::{Vault, VaultError};
