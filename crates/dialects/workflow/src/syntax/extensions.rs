@@ -161,9 +161,7 @@ impl Report<'_> {
         let node = &entry.value;
         let mut name = None;
         if let Kind::Mapping(_) = &node.kind {
-            let Some(fields) = self.fields(node, &["name", "url", "deployment"], "'environment'") else {
-                return None;
-            };
+            let fields = self.fields(node, &["name", "url", "deployment"], "'environment'")?;
             match fields.get("name") {
                 Some(n) => name = self.text(n, Some(&allowed::LEG)),
                 None => self.missing(node.start, "name"),
@@ -177,6 +175,11 @@ impl Report<'_> {
         } else {
             name = self.text(node, Some(&allowed::LEG));
         }
+        self.not_enforced(
+            entry.key.start,
+            "environment",
+            "Reviewers, wait timers and secrets of the environment have no effect",
+        );
         name
     }
 
