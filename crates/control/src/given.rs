@@ -40,7 +40,8 @@ impl StoredHints {
         let fail = |e| store_problem(&e);
         self.secrets.store(!store.secrets(None).await.map_err(fail)?.is_empty(), Ordering::Release);
         self.variables.store(!store.variables(None).await.map_err(fail)?.is_empty(), Ordering::Release);
-        self.projects.lock().extend(store.projects().await.map_err(fail)?);
+        let projects = store.projects().await.map_err(fail)?;
+        self.projects.lock().extend(projects);
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use fleetfoot_model::state::ApprovalState;
 use fleetfoot_model::time::Timestamp;
 use fleetfoot_store::{
     ApprovalFilter, ApprovalRow, DataKeyRow, EnvironmentRow, ProjectStore, SecretRow, StoreError, Stored,
-    VariableRow,
+    VariableRow, WrappedKey,
 };
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
@@ -198,11 +198,11 @@ impl ProjectStore for SqliteStore {
         .await
     }
 
-    async fn wrap_data_keys(&self, rows: Vec<(u64, [u8; 8], Vec<u8>)>) -> Result<(), StoreError> {
+    async fn wrap_data_keys(&self, rows: Vec<WrappedKey>) -> Result<(), StoreError> {
         self.write("cannot wrap data keys", move |conn| {
-            for (id, master, sealed) in &rows {
+            for key in &rows {
                 conn.prepare_cached("UPDATE data_keys SET master = ?2, sealed = ?3 WHERE id = ?1")?
-                    .execute(params![int(*id), master, sealed])?;
+                    .execute(params![int(key.id), key.master, key.sealed])?;
             }
             Ok(())
         })

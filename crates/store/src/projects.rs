@@ -27,6 +27,17 @@ pub struct DataKeyRow {
     pub created_at: Timestamp,
 }
 
+/// A data key that another master key seals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrappedKey {
+    /// The data key.
+    pub id: u64,
+    /// Fingerprint of the master key.
+    pub master: [u8; 8],
+    /// The sealed key.
+    pub sealed: Vec<u8>,
+}
+
 /// A stored secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretRow {
@@ -165,8 +176,8 @@ pub trait ProjectStore: Send + Sync + 'static {
     /// Adds data keys, all or none.
     async fn add_data_keys(&self, rows: Vec<DataKeyRow>) -> Result<(), StoreError>;
 
-    /// Replaces fingerprint and sealed bytes of data keys, all or none: `(id, master, sealed)`.
-    async fn wrap_data_keys(&self, rows: Vec<(u64, [u8; 8], Vec<u8>)>) -> Result<(), StoreError>;
+    /// Replaces fingerprint and sealed bytes of data keys, all or none.
+    async fn wrap_data_keys(&self, rows: Vec<WrappedKey>) -> Result<(), StoreError>;
 
     /// Keeps a secret unless its scope would hold more than `limit`. Its project becomes known.
     async fn set_secret(&self, row: SecretRow, limit: usize) -> Result<Stored, StoreError>;

@@ -180,6 +180,10 @@ mod tests {
             decided_by: Some("carol (token:3)".to_owned()),
             ..job.clone()
         };
-        insta::assert_snapshot!(table(&[job, run], at), @r"");
+        insta::assert_snapshot!(table(&[job, run], at), @r"
+        RUN  JOB        ENVIRONMENT OR REASON  STATE     SINCE   BY
+        12   42 deploy  production             pending   0s ago  alice, bob
+        12              it comes from a fork   approved  0s ago  carol (token:3)
+        ");
     }
 }

@@ -13,7 +13,7 @@ use fleetfoot_model::Timestamp;
 use fleetfoot_model::api::TokenKind;
 use fleetfoot_model::ids::{AttemptRef, RunId};
 use fleetfoot_model::projects::Scope;
-use fleetfoot_store::DataKeyRow;
+use fleetfoot_store::{DataKeyRow, WrappedKey};
 use indexmap::IndexMap;
 use keys::{Key, KeyFiles};
 use parking_lot::RwLock;
@@ -230,14 +230,15 @@ impl Vault {
     ///
     /// # Errors
     /// If one cannot be opened.
-    pub fn rewrap(&self, rows: &[DataKeyRow]) -> Result<Vec<(u64, [u8; 8], Vec<u8>)>, VaultError> {
+    pub fn rewrap(&self, rows: &[DataKeyRow]) -> Result<Vec<WrappedKey>, VaultError> {
         let masters = self.masters.read();
         let to = masters.sealing().fingerprint();
         let mut changed = Vec::new();
         for row in rows.iter().filter(|r| r.master != to) {
             let about = about_key(row.id, &row.purpose, &row.project);
             let clear = masters.current.open(&row.sealed, &about).ok_or(VaultError::DataKey(row.id))?;
-            changed.push((row.id, to, masters.sealing().seal(&clear, &about).ok_or(VaultError::Random)?));
+            let sealed = masters.sealing().seal(&clear, &about).ok_or(VaultError::Random)?;
+            changed.push(WrappedKey { id: row.id, master: to, sealed });
         }
         Ok(changed)
     }

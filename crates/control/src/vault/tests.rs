@@ -26,9 +26,9 @@ impl Bench {
     }
 
     fn wrap(&mut self, only: usize) {
-        for (id, master, sealed) in self.vault.rewrap(&self.rows).unwrap().into_iter().take(only) {
-            let row = self.rows.iter_mut().find(|r| r.id == id).unwrap();
-            (row.master, row.sealed) = (master, sealed);
+        for key in self.vault.rewrap(&self.rows).unwrap().into_iter().take(only) {
+            let row = self.rows.iter_mut().find(|r| r.id == key.id).unwrap();
+            (row.master, row.sealed) = (key.master, key.sealed);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::Harness;
 use super::fixtures::*;
 use crate::{
     ApprovalDecision, ApprovalFilter, ApprovalRow, DataKeyRow, EnvironmentRow, Op, OpError, SecretRow, Store,
-    Stored, VariableRow,
+    Stored, VariableRow, WrappedKey,
 };
 use fleetfoot_model::ids::{AttemptRef, Epoch, JobId, RunId};
 use fleetfoot_model::projects::{EnvironmentRules, Scope};
@@ -135,7 +135,7 @@ pub async fn data_keys_are_wrapped_again(h: &dyn Harness) {
     store.add_data_keys(vec![data_key(3), data_key(u64::MAX >> 1)]).await.expect(WORKS);
     assert!(store.add_data_keys(vec![data_key(4), data_key(3)]).await.is_err(), "an id is used once");
     assert_eq!(store.data_keys().await.expect(WORKS), [data_key(3), data_key(u64::MAX >> 1)]);
-    store.wrap_data_keys(vec![(3, [8; 8], vec![9])]).await.expect(WORKS);
+    store.wrap_data_keys(vec![WrappedKey { id: 3, master: [8; 8], sealed: vec![9] }]).await.expect(WORKS);
     let first = store.data_keys().await.expect(WORKS).remove(0);
     assert_eq!(first, DataKeyRow { master: [8; 8], sealed: vec![9], ..data_key(3) });
 }
@@ -211,7 +211,7 @@ pub async fn environments_are_told_apart_without_case(h: &dyn Harness) {
     assert!(store.create_environment(row.clone()).await.expect(WORKS));
     assert!(!store.create_environment(environment_row("core", "production")).await.expect(WORKS));
     assert!(store.create_environment(environment_row("other", "production")).await.expect(WORKS));
-    assert_eq!(store.environments(Some("core")).await.expect(WORKS), [row.clone()]);
+    assert_eq!(store.environments(Some("core")).await.expect(WORKS), std::slice::from_ref(&row));
     assert_eq!(store.environments(None).await.expect(WORKS).len(), 2);
     let changed = EnvironmentRow { rules: EnvironmentRules::default(), updated_at: at(7), ..row };
     let lower = EnvironmentRow { name: "production".to_owned(), ..changed.clone() };
