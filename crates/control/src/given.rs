@@ -35,10 +35,14 @@ impl StoredHints {
         self.variables.store(true, Ordering::Release);
     }
 
-    /// Looks once, at start.
-    pub(crate) async fn load(&self, store: &dyn fleetfoot_store::Store) -> Result<(), Problem> {
+    /// Looks once, at start; of secrets, nothing but whether there is a key for them.
+    pub(crate) async fn load(
+        &self,
+        vault: &crate::Vault,
+        store: &dyn fleetfoot_store::Store,
+    ) -> Result<(), Problem> {
         let fail = |e| store_problem(&e);
-        self.secrets.store(!store.secrets(None).await.map_err(fail)?.is_empty(), Ordering::Release);
+        self.secrets.store(vault.has_secrets(), Ordering::Release);
         self.variables.store(!store.variables(None).await.map_err(fail)?.is_empty(), Ordering::Release);
         let projects = store.projects().await.map_err(fail)?;
         self.projects.lock().extend(projects);

@@ -141,7 +141,7 @@ impl Control {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         });
-        inner.stored.load(&*inner.store).await?;
+        inner.stored.load(&inner.vault, &*inner.store).await?;
         let actor = Actor::load(inner.clone(), receiver).await.map_err(|e| store_problem(&e))?;
         inner.tasks.spawn(actor.run());
         inner.tasks.spawn(housekeeping::run(inner.clone()));

@@ -179,6 +179,11 @@ impl Vault {
         self.wrap(random_id()?, SECRET, project, &Key::random()?, now).map(Some)
     }
 
+    /// Whether there can be stored secrets at all.
+    pub(crate) fn has_secrets(&self) -> bool {
+        self.data.read().iter().any(|k| k.purpose == SECRET)
+    }
+
     fn newest(&self, purpose: &str, project: &str) -> Option<DataKey> {
         self.data.read().iter().rev().find(|k| k.purpose == purpose && k.project == project).cloned()
     }
