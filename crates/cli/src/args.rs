@@ -1,6 +1,6 @@
 //! The command line as a whole. Arguments of one command live beside it.
 
-use crate::commands::*;
+use crate::commands::{self, *};
 use crate::environment;
 use crate::output::Format;
 use clap::builder::Styles;
@@ -56,6 +56,16 @@ pub(crate) enum Command {
     Rerun(steer::RerunArgs),
     #[command(subcommand)]
     Token(token::TokenCommand),
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
+    #[command(subcommand)]
+    Variable(variable::VariableCommand),
+    #[command(subcommand)]
+    Environment(commands::environment::EnvironmentCommand),
+    #[command(subcommand)]
+    Approvals(approvals::ApprovalsCommand),
+    Approve(approvals::ApproveArgs),
+    Reject(approvals::RejectArgs),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
     Doctor(doctor::DoctorArgs),

@@ -118,6 +118,20 @@ pub(crate) fn why(why: &Why, style: Style) -> String {
     out
 }
 
+fn approval_text(environment: Option<&str>, reviewers: &[String], reason: Option<&str>) -> String {
+    let what = match environment {
+        Some(name) => format!("environment {}", printable(name)),
+        None => "the run".to_owned(),
+    };
+    let who = match (reviewers, environment) {
+        ([], None) => "a member".to_owned(),
+        ([], Some(_)) => "an admin".to_owned(),
+        (some, _) => printable(&some.join(" or ")),
+    };
+    let why = reason.map(|r| format!(" ({})", printable(r))).unwrap_or_default();
+    format!("{what} must be approved by {who}{why}")
+}
+
 fn reason_text(reason: &WhyReason) -> String {
     let ids = |ids: &[fleetfoot_model::RunnerId]| {
         ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
@@ -174,6 +188,12 @@ fn reason_text(reason: &WhyReason) -> String {
         }
         WhyReason::MaxParallel { limit } => format!("{limit} legs of its matrix run already (max-parallel)"),
         WhyReason::RetryDelay { until } => format!("it is tried again at {until}"),
+        WhyReason::Approval { environment, reviewers, reason } => {
+            approval_text(environment.as_deref(), reviewers, reason.as_deref())
+        }
+        WhyReason::WaitTimer { environment, until } => {
+            format!("the wait timer of environment {} ends at {until}", printable(environment))
+        }
         WhyReason::Ready => "a runner is free and will take it any moment".to_owned(),
     }
 }

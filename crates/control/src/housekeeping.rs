@@ -11,6 +11,10 @@ use tracing::{info, warn};
 const PERIOD: Duration = Duration::from_secs(30);
 /// How long the answer to a create is kept for its idempotency key.
 const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
+/// How long the log of uses of secrets goes back.
+const SECRET_USES: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Entries of that log forgotten in one pass at most.
+const FORGOTTEN: usize = 10_000;
 /// Runs deleted in one pass at most.
 const RETIRED: usize = 500;
 
@@ -34,6 +38,7 @@ async fn pass(inner: &Inner) -> Result<(), StoreError> {
         ops.push(Op::TouchTokens(used));
     }
     inner.store.apply(ops).await?;
+    inner.store.forget_secret_uses(now - SECRET_USES, FORGOTTEN).await?;
     retire(inner).await
 }
 

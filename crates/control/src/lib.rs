@@ -8,12 +8,16 @@
 
 mod actor;
 mod administration;
+mod approvals;
 mod clock;
+mod given;
 mod housekeeping;
 mod ids;
+mod keys;
 mod loader;
 mod metrics;
 mod principal;
+mod projects;
 mod resolve;
 mod runners;
 mod runs;
@@ -25,6 +29,7 @@ mod views;
 mod watch;
 
 pub use clock::Clock;
+pub use fleetfoot_store::ApprovalFilter;
 pub use loader::WorkflowLoader;
 pub use principal::{Permission, Principal};
 pub use runs::{Idempotency, RunWatcher};
@@ -94,6 +99,9 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) clock: Clock,
     pub(crate) vault: Vault,
+    pub(crate) stored: given::StoredHints,
+    /// One at a time makes or wraps data keys.
+    pub(crate) keys: tokio::sync::Mutex<()>,
     pub(crate) ids: Ids,
     pub(crate) tokens: TokenCache,
     pub(crate) watchers: Watchers,
@@ -117,6 +125,7 @@ impl Control {
     ) -> Result<Self, Problem> {
         let vault =
             Vault::open(&options.data_dir).map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
+        keys::unlock(&vault, &*store).await?;
         let high = store.high_water().await.map_err(|e| store_problem(&e))?;
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let inner = Arc::new(Inner {
@@ -126,6 +135,8 @@ impl Control {
             options,
             clock: Clock::default(),
             vault,
+            stored: given::StoredHints::default(),
+            keys: tokio::sync::Mutex::default(),
             ids: Ids::new(high),
             tokens: TokenCache::default(),
             watchers: Watchers::default(),
@@ -135,6 +146,7 @@ impl Control {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         });
+        inner.stored.load(&inner.vault, &*inner.store).await?;
         let actor = Actor::load(inner.clone(), receiver).await.map_err(|e| store_problem(&e))?;
         inner.tasks.spawn(actor.run());
         inner.tasks.spawn(housekeeping::run(inner.clone()));

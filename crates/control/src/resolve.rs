@@ -56,7 +56,7 @@ pub(crate) async fn resolve(inner: Arc<Inner>, request: ResolveRequest) {
         })
         .collect();
     // The actor is gone only when the process ends; it decides again after the next start.
-    let _ = inner.commands.send(Command::Resolved { run, cancelled, nodes }).await;
+    let _ = inner.commands.send(Command::Resolved { run, cancelled, nodes, source: source.ok() }).await;
 }
 
 fn resolve_node(

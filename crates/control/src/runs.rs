@@ -96,6 +96,25 @@ impl Control {
         Ok(created)
     }
 
+    /// Creates a run on behalf of somebody else (a forge): `untrusted` if they may not write to the
+    /// repository, and held until a member approves it if `awaits_approval` says why.
+    ///
+    /// # Errors
+    /// As [`Control::create_runs`].
+    pub async fn create_run_for(
+        &self,
+        who: &Principal,
+        request: CreateRun,
+        untrusted: bool,
+        awaits_approval: Option<String>,
+    ) -> Result<Created, Problem> {
+        who.require(Permission::Write)?;
+        let carry = Carry { untrusted, awaits_approval, ..Carry::default() };
+        let (prepared, created) = prepare(&self.inner, who, request, carry).await?;
+        self.store_runs(vec![prepared], None).await?;
+        Ok(created)
+    }
+
     async fn store_runs(
         &self,
         runs: Vec<PreparedRun>,
@@ -250,7 +269,15 @@ impl Control {
             .open_secrets(id, &payload.sealed_secrets)
             .map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
         let done = if request.failed_only { self.succeeded_nodes(&row).await? } else { HashMap::new() };
-        let carry = Carry { rerun_of: Some(id), number: Some(row.number), attempt: row.attempt + 1, done };
+        let carry = Carry {
+            rerun_of: Some(id),
+            number: Some(row.number),
+            attempt: row.attempt + 1,
+            // Whoever asks for the re-run approves it; its author is as little trusted as before.
+            untrusted: payload.params.untrusted,
+            awaits_approval: None,
+            done,
+        };
         let (prepared, created) =
             prepare(&self.inner, who, request_of(&row, &payload, secrets), carry).await?;
         self.store_runs(vec![prepared], None).await?;

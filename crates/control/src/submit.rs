@@ -8,6 +8,8 @@ use fleetfoot_model::ids::{JobId, RunId};
 use fleetfoot_model::plan::{
     Document, NeedResult, Plan, PlanNode, PlannedJob, Resolution, ResolveArgs, RunInfo, RunParams,
 };
+use fleetfoot_model::projects::check_title;
+use fleetfoot_model::spec::Deployment;
 use fleetfoot_model::state::{Conclusion, Reason, Status};
 use fleetfoot_model::{Code, Diagnostic, Diagnostics, Problem, Source, Timestamp};
 use fleetfoot_scheduler::Graph;
@@ -28,6 +30,10 @@ pub(crate) struct Carry {
     pub(crate) rerun_of: Option<RunId>,
     pub(crate) number: Option<u64>,
     pub(crate) attempt: u32,
+    /// Who caused it may not write to the repository: no stored secret for its jobs.
+    pub(crate) untrusted: bool,
+    /// Nothing starts before somebody approves; says why.
+    pub(crate) awaits_approval: Option<String>,
     /// Jobs of nodes that need not run again, by key.
     pub(crate) done: HashMap<String, Vec<JobRow>>,
 }
@@ -43,10 +49,16 @@ pub(crate) async fn prepare(
         return Err(Problem::new(Code::BadRequest, format!("a run takes at most {MAX_SECRETS} secrets")));
     }
     let path = request.path.clone().unwrap_or_else(|| format!("<{}>", request.kind));
-    let mut params = params(who, &request);
+    let mut params = RunParams {
+        untrusted: carry.untrusted,
+        awaits_approval: carry.awaits_approval.clone(),
+        ..params(who, &request)
+    };
     let document =
         crate::loader::parse(inner, &request.kind, &path, &request.document, &mut params.files).await?;
     let project = request.project.clone().unwrap_or_else(|| "default".to_owned());
+    check_title("a project", &project).map_err(|e| Problem::new(Code::BadRequest, e))?;
+    inner.ensure_project(&project).await?;
     let name = document.name().map_or_else(|| path.clone(), str::to_owned);
     let number = match carry.number {
         Some(number) => number,
@@ -54,7 +66,7 @@ pub(crate) async fn prepare(
     };
     let created_at = inner.clock.wall();
     let id = inner.ids.next_run();
-    let info = RunInfo {
+    let mut info = RunInfo {
         id,
         number,
         attempt: carry.attempt.max(1),
@@ -64,7 +76,11 @@ pub(crate) async fn prepare(
         server_url: inner.options.server_url.clone(),
         params,
     };
+    // The contexts see all variables; what is kept as the run's own stays its own, for a re-run.
+    let vars = inner.run_variables(&project, &info.params.vars).await?;
+    let own = std::mem::replace(&mut info.params.vars, vars);
     let contexts = document.contexts(&info).map_err(bad_document)?;
+    info.params.vars = own;
     let plan = document.plan(&contexts, &info.params).map_err(bad_document)?;
     let source = Arc::new(RunSource { document: document.clone(), contexts, params: info.params.clone() });
     let sealed_secrets =
@@ -427,6 +443,11 @@ pub(crate) fn fill(
         }
         placement.priority = placement.priority.saturating_add(source.params.priority).clamp(-1000, 1000);
     }
+    let repository = source.and_then(|s| s.params.repository.as_ref());
+    placement.deployment = job.spec.environment.as_ref().map(|environment| Deployment {
+        environment: environment.name.clone(),
+        git_ref: repository.and_then(|r| r.git_ref.clone()),
+    });
     row.placement = Some(Arc::new(placement));
 }
 

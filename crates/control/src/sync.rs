@@ -171,12 +171,15 @@ impl Control {
                 (row.project, self.inner.store.run_payload(run).await.map_err(fail)?.ok_or_else(gone)?)
             }
         };
-        let secrets = self
+        let own = self
             .inner
             .vault
             .open_secrets(run, &payload.sealed_secrets)
             .map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
+        let (inner, params) = (&self.inner, &payload.params);
+        let secrets = inner.attempt_secrets(attempt, run, &project, &job.spec, params, own).await?;
         let mut contexts = payload.contexts;
+        inner.add_environment_variables(&project, &job.spec, params, &mut contexts).await?;
         contexts.insert("needs".to_owned(), job.needs.unwrap_or_else(|| serde_json::json!({})));
         Ok(Assignment {
             attempt,

@@ -13,6 +13,7 @@ pub mod labels;
 pub mod logs;
 pub mod plan;
 pub mod problem;
+pub mod projects;
 pub mod spec;
 pub mod state;
 pub mod sync;
@@ -26,5 +27,5 @@ pub use ids::{AttemptNumber, AttemptRef, Epoch, JobId, RunId, RunnerId, TokenId}
 pub use labels::{Label, LabelSet};
 pub use problem::{Code, Problem};
 pub use spec::JobSpec;
-pub use state::{Conclusion, JobState, Reason, RunnerState, Status};
+pub use state::{ApprovalState, Conclusion, JobState, Reason, RunnerState, Status};
 pub use time::Timestamp;

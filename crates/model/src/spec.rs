@@ -291,6 +291,21 @@ pub struct Placement {
     /// What it asks for: a runner that allows less does not get it.
     #[serde(skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
+    /// What the rules of the job's environment look at. Filled in by the control plane from the
+    /// specification; what a dialect says here is replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<Deployment>,
+}
+
+/// The use of an environment by a job of one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Deployment {
+    /// Name of the environment.
+    pub environment: String,
+    /// Full ref of the run, where known.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub git_ref: Option<String>,
 }
 
 /// Name of the queue of jobs that name none.

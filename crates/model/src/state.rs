@@ -121,12 +121,38 @@ pub enum Reason {
     DiskFull,
     /// The job asked for more than the runner or the fleet allows.
     LimitExceeded,
+    /// A reviewer refused it.
+    Rejected,
+    /// The rules of its environment do not let this ref in.
+    EnvironmentProtected,
 }
 text_enum!(Reason {
     ExitCode => "exit_code", Signal => "signal", OutOfMemory => "out_of_memory", Timeout => "timeout",
     Cancelled => "cancelled", FailFast => "fail_fast", Superseded => "superseded",
     QueueTimeout => "queue_timeout", RunnerLost => "runner_lost", SetUpFailed => "set_up_failed",
     BadSpecification => "bad_specification", DiskFull => "disk_full", LimitExceeded => "limit_exceeded",
+    Rejected => "rejected", EnvironmentProtected => "environment_protected",
+});
+
+/// Where the approval of a run or a job stands. From `pending` or `not_required` to one of the others,
+/// which are final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalState {
+    /// Somebody has to decide.
+    Pending,
+    /// Somebody approved.
+    Approved,
+    /// Somebody rejected.
+    Rejected,
+    /// Run or job ended before anybody decided.
+    Cancelled,
+    /// Nobody has to decide: only the wait timer holds the job.
+    NotRequired,
+}
+text_enum!(ApprovalState {
+    Pending => "pending", Approved => "approved", Rejected => "rejected", Cancelled => "cancelled",
+    NotRequired => "not_required",
 });
 
 /// State of a runner as shown to people.

@@ -91,6 +91,22 @@ pub enum WhyReason {
         /// Not before.
         until: Timestamp,
     },
+    /// Somebody has to approve it first.
+    Approval {
+        /// The environment whose rules ask for it; absent if the whole run waits.
+        environment: Option<String>,
+        /// Who may; empty means every member (of a run) or every admin (of an environment).
+        reviewers: Vec<String>,
+        /// Why, for a run.
+        reason: Option<String>,
+    },
+    /// The wait timer of its environment runs.
+    WaitTimer {
+        /// The environment.
+        environment: String,
+        /// Not before.
+        until: Timestamp,
+    },
     /// A runner is free and will take it any moment.
     Ready,
 }

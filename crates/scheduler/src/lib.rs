@@ -7,12 +7,15 @@
 //! control plane makes them durable. Nothing in this crate may keep a job from
 //! ending, or give one attempt away twice.
 
+pub mod gates;
 pub mod graph;
 pub mod retry;
 pub mod scheduler;
 
+pub use gates::{Demand, Gate, Gates, Shut};
 pub use graph::Graph;
 pub use retry::{Cause, Decision, decide};
 pub use scheduler::{
-    Action, Ceiling, ClaimError, Config, Parallel, QueuedJob, RunnerOffer, Scheduler, Statistics, why_needs,
+    Action, Ceiling, ClaimError, Config, Parallel, QueuedJob, RunnerOffer, Scheduler, Statistics,
+    why_in_words, why_needs,
 };

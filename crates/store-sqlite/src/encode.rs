@@ -8,8 +8,8 @@ use fleetfoot_model::spec::{JobSpec, Placement};
 use fleetfoot_model::state::Conclusion;
 use fleetfoot_model::time::Timestamp;
 use fleetfoot_store::{
-    AttemptEnd, IdempotencyRow, JobEnd, JobPayload, JobRow, NewLease, NewRun, Op, RunRow, RunnerRow,
-    StoreError, StoreErrorKind, TokenRow,
+    ApprovalDecision, ApprovalRow, AttemptEnd, IdempotencyRow, JobEnd, JobPayload, JobRow, NewLease, NewRun,
+    Op, RunRow, RunnerRow, StoreError, StoreErrorKind, TokenRow,
 };
 use serde::Serialize;
 use std::collections::HashMap;
@@ -150,6 +150,11 @@ pub(crate) enum Write {
     ForgetIdempotent {
         before: Timestamp,
     },
+    HoldForApproval {
+        row: Box<ApprovalRow>,
+        reviewers: Option<String>,
+    },
+    DecideApproval(Box<ApprovalDecision>),
     Audit {
         at: Timestamp,
         actor: String,
@@ -223,6 +228,8 @@ impl Encoder {
             Op::TouchTokens(all) => Write::TouchTokens(all),
             Op::KeepIdempotent(row) => Write::KeepIdempotent(row),
             Op::ForgetIdempotent { before } => Write::ForgetIdempotent { before },
+            Op::HoldForApproval(row) => Write::HoldForApproval { reviewers: list(&row.reviewers)?, row },
+            Op::DecideApproval(decision) => Write::DecideApproval(decision),
             Op::Audit { at, actor, action, subject, detail } => {
                 let detail = unless(detail.is_null(), &detail)?;
                 Write::Audit { at, actor, action, subject, detail }

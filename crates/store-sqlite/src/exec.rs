@@ -4,6 +4,7 @@
 //! [`Fail::Sql`], and the writer undoes it. Nothing here begins or ends a
 //! transaction.
 
+mod approvals;
 mod depend;
 mod fleet;
 mod jobs;
@@ -128,6 +129,8 @@ impl Tx<'_> {
             Write::TouchTokens(all) => self.touch_tokens(all),
             Write::KeepIdempotent(row) => self.keep_idempotent(row),
             Write::ForgetIdempotent { before } => self.forget_idempotent(*before),
+            Write::HoldForApproval { row, reviewers } => self.hold_for_approval(row, reviewers.as_deref()),
+            Write::DecideApproval(decision) => self.decide_approval(decision),
             Write::Audit { at, actor, action, subject, detail } => {
                 self.run_sql(
                     "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?1, ?2, ?3, ?4, ?5)",

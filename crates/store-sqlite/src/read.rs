@@ -1,7 +1,7 @@
 //! Queries and the decoding of rows. Each function runs in the read
 //! transaction of its caller and never writes.
 
-mod decode;
+pub(crate) mod decode;
 mod fleet;
 mod runs;
 

@@ -207,7 +207,7 @@ mod tests {
         insta::assert_snapshot!(sums.join("\n"), @r"
         1 initial 37e4b40ce99e070ea020799285329ffbf642d646dcc5ff6de7be46eab70f9182
         2 services 8884f31fc9731f6ea200b20db46e4f696ee71792383a3de8f08d7e4d0d6e2019
-        3 projects c82fbff1d8f46b951ab0da11115d60acbd719d5b3100302e58fbf6afc730badc
+        3 projects c6e77b7bc28d0106a62dcbc87b636f233678854b87023f2edb00970c83085558
         4 triggers 02144fe447b21d15d8dcb9292339135533567793d2e7c45df6ccaeca3b6ff7a0
         ");
     }

@@ -7,6 +7,7 @@
 pub mod fixtures;
 pub mod fleet;
 pub mod jobs;
+pub mod projects;
 pub mod runs;
 pub mod whole;
 
@@ -34,4 +35,5 @@ pub async fn run_all(harness: &dyn Harness) {
     jobs::all(harness).await;
     fleet::all(harness).await;
     whole::all(harness).await;
+    projects::all(harness).await;
 }

@@ -1,6 +1,7 @@
 //! The writes of the control plane. Each operation states what it expects; an
 //! implementation checks that in the same transaction.
 
+use crate::projects::{ApprovalDecision, ApprovalRow};
 use crate::rows::{
     AttemptEnd, IdempotencyRow, JobEnd, JobPayload, JobRow, NewLease, NewRun, RunnerRow, TokenRow,
 };
@@ -170,6 +171,11 @@ pub enum Op {
         /// Older than this.
         before: Timestamp,
     },
+    /// Notes that a run or a job is held until it is approved or its wait timer ends. Conflict if
+    /// it is held already.
+    HoldForApproval(Box<ApprovalRow>),
+    /// Decides a pending approval. Conflict if it is not pending.
+    DecideApproval(Box<ApprovalDecision>),
     /// Appends an audit entry.
     Audit {
         /// When.

@@ -2,6 +2,7 @@
 //! write. Leases start afresh: an outage of the server must not cost a running
 //! job its lease.
 
+use super::approvals::Approvals;
 use super::sessions::{Held, Session};
 use super::state::{OpenJob, OpenRun, State};
 use crate::Inner;
@@ -26,6 +27,7 @@ impl State {
             runs: HashMap::new(),
             jobs: HashMap::new(),
             runners: HashMap::new(),
+            approvals: Approvals::default(),
             idempotency: HashSet::new(),
             change: high.change,
             epoch: high.epoch,
@@ -40,6 +42,8 @@ impl State {
             state.idempotency = std::mem::take(&mut previous.idempotency);
             state.adopt_sessions(&mut previous.runners);
         }
+        let approvals = inner.store.open_approvals().await?;
+        state.restore_approvals(inner.store.environments(None).await?, &approvals);
         let now = inner.clock.steady();
         let mut after: Option<RunId> = None;
         let mut waiting = Waiting::default();
@@ -51,6 +55,7 @@ impl State {
                 state.restore_run(run, jobs, &attempts, &mut waiting, now);
             }
         }
+        state.restore_held_jobs(&approvals, inner.clock.wall(), now);
         state.line_up(waiting, now);
         state.offer_connected(now);
         Ok(state)
@@ -84,7 +89,9 @@ impl State {
         now: Timestamp,
     ) {
         let held = run.status == Status::Waiting;
-        if let Some(group) = run.concurrency.clone() {
+        // A run that waits for approval is in no group yet.
+        let unapproved = self.awaits_approval(run.id, run.concurrency.as_ref());
+        if let Some(group) = run.concurrency.clone().filter(|_| !unapproved) {
             if held {
                 waiting.runs.push((run.id, run.project.clone(), group));
             } else {

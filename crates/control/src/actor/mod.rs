@@ -6,6 +6,7 @@
 //! It never blocks on anything but that write: documents are resolved and
 //! payloads are read by tasks outside, which send a command when done.
 
+mod approvals;
 mod batch;
 mod load;
 mod runners;
@@ -13,6 +14,7 @@ mod runs;
 mod sessions;
 mod state;
 
+pub(crate) use approvals::Approver;
 pub(crate) use batch::Batch;
 pub(crate) use sessions::{Decision, LiveRunner};
 pub(crate) use state::{PreparedRun, RunSource, State};
@@ -21,10 +23,12 @@ use crate::Inner;
 use fleetfoot_model::api::{CancelRun, RunnerStatus};
 use fleetfoot_model::ids::{AttemptRef, JobId, RunId, RunnerId};
 use fleetfoot_model::plan::Resolution;
+use fleetfoot_model::projects::EnvironmentRules;
 use fleetfoot_model::state::RunnerState;
 use fleetfoot_model::sync::{AttemptReport, AttemptResult, SyncRequest};
 use fleetfoot_model::why::Why;
 use fleetfoot_model::{Code, Diagnostic, Problem};
+use fleetfoot_scheduler::Gate;
 use fleetfoot_store::{IdempotencyRow, RunnerRow, StoreError, StoreErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +56,8 @@ pub(crate) enum Command {
         run: RunId,
         cancelled: bool,
         nodes: Vec<(String, Result<Resolution, Box<Diagnostic>>)>,
+        /// What decided: kept, so that it need not be read again.
+        source: Option<Arc<RunSource>>,
     },
     CancelRun {
         run: RunId,
@@ -60,6 +66,21 @@ pub(crate) enum Command {
     },
     CancelJob {
         job: JobId,
+        reply: Reply<()>,
+    },
+    /// Somebody approves or rejects what a gate holds.
+    Decide {
+        gate: Gate,
+        approve: bool,
+        by: Approver,
+        comment: Option<String>,
+        reply: Reply<()>,
+    },
+    /// An environment has other rules; `None`: it is gone.
+    EnvironmentChanged {
+        project: String,
+        name: String,
+        rules: Option<EnvironmentRules>,
         reply: Reply<()>,
     },
     Why {
@@ -158,6 +179,8 @@ impl Actor {
             let deadline = self.state.scheduler.next_deadline().map(|at| self.inner.clock.instant_of(at));
             let timed = deadline.is_some();
             let deadline = deadline.map(|at| at.min(tokio::time::Instant::now() + PULSE));
+            let gate = self.state.approvals.next_due().map(|at| self.inner.clock.instant_of(at));
+            let deadline = [deadline, gate].into_iter().flatten().min();
             let deadline = if self.reloaded { Some(tokio::time::Instant::now()) } else { deadline };
             tokio::select! {
                 n = self.commands.recv_many(&mut waiting, BATCH) => if n == 0 { return },
@@ -182,6 +205,7 @@ impl Actor {
                     command => self.handle(command, &mut batch),
                 }
             }
+            self.open_due_gates(&mut batch);
             self.tick(&mut batch);
             self.dispatch(&mut batch);
             self.commit(batch).await;
@@ -198,7 +222,9 @@ impl Actor {
             Command::CreateRuns { runs, idempotency, reply } => {
                 self.create_runs(runs, idempotency, reply, batch)
             }
-            Command::Resolved { run, cancelled, nodes } => self.resolved(run, cancelled, nodes, batch),
+            Command::Resolved { run, cancelled, nodes, source } => {
+                self.resolved(run, cancelled, nodes, source, batch);
+            }
             Command::CancelRun { run, request, reply } => {
                 let done = self.cancel_run(run, request.message.as_deref(), batch);
                 batch.reply(reply, done);
@@ -206,6 +232,14 @@ impl Actor {
             Command::CancelJob { job, reply } => {
                 let done = self.cancel_job_on_request(job, batch);
                 batch.reply(reply, done);
+            }
+            Command::Decide { gate, approve, by, comment, reply } => {
+                let done = self.decide_gate(gate, approve, &by, comment, batch);
+                batch.reply(reply, done);
+            }
+            Command::EnvironmentChanged { project, name, rules, reply } => {
+                self.state.approvals.set_rules(&project, &name, rules);
+                batch.reply(reply, Ok(()));
             }
             Command::Why { job, reply } => {
                 let _ = reply.send(self.why(job));

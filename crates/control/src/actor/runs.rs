@@ -1,17 +1,18 @@
 //! Runs and jobs: creation, resolution of nodes, cancellation, completion.
 
 use super::state::{OpenJob, OpenRun};
-use super::{Actor, Batch, PreparedRun, Reply};
+use super::{Actor, Batch, PreparedRun, Reply, RunSource};
 use crate::resolve::ResolveRequest;
 use fleetfoot_model::ids::{JobId, RunId};
 use fleetfoot_model::plan::{PlannedJob, Resolution};
 use fleetfoot_model::state::{Conclusion, JobEvent, JobState, Reason, Status};
 use fleetfoot_model::why::{Why, WhyReason};
 use fleetfoot_model::{Code, Diagnostic, Problem, Timestamp};
-use fleetfoot_scheduler::Action;
+use fleetfoot_scheduler::{Action, Demand, Gate};
 use fleetfoot_store::{IdempotencyRow, JobEnd, JobPayload, JobRow, Op};
 use indexmap::IndexMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tracing::error;
 
 impl Actor {
@@ -44,18 +45,29 @@ impl Actor {
         self.inner.metrics.run_created();
         let mut actions = Vec::new();
         let mut held = false;
-        if let Some(group) = &new.row.concurrency {
+        let unapproved = new.payload.params.awaits_approval.clone();
+        if unapproved.is_some() {
+            held = true;
+        } else if let Some(group) = &new.row.concurrency {
             let (free, effects) = self.state.scheduler.admit_run(id, &new.row.project, group, now);
             held = !free;
             actions = effects;
         }
         new.row.status = if held { Status::Waiting } else { Status::Queued };
         new.row.change = self.state.next_change();
-        let mut ready = Vec::new();
+        let (mut ready, mut demanding) = (Vec::new(), Vec::new());
         for (row, _) in &mut new.jobs {
             if row.status == Status::Queued && held {
                 row.status = Status::Waiting;
                 row.queued_at = None;
+            }
+            let deployment = row.placement.as_ref().and_then(|p| p.deployment.as_ref());
+            if row.status == Status::Queued
+                && deployment.is_some_and(|d| self.state.demand(&row.project, d) != Demand::Nothing)
+            {
+                row.status = Status::Waiting;
+                row.queued_at = None;
+                demanding.push(row.id);
             }
             row.change = self.state.next_change();
             if row.status != Status::Completed {
@@ -76,11 +88,18 @@ impl Actor {
             source,
         };
         self.state.runs.insert(id, open);
+        let (project, group) = (new.row.project.clone(), new.row.concurrency.clone());
         batch.ops.push(Op::CreateRun(new));
         batch.runs.insert(id);
+        if let Some(reason) = unapproved.filter(|_| !all_ended) {
+            self.hold_run(id, &project, reason, group, batch);
+        }
         self.carry_out(actions, batch);
         for job in ready {
             self.enqueue(job, None, batch);
+        }
+        for job in demanding {
+            self.make_ready(job, batch);
         }
         if all_ended {
             match self.state.runs.get(&id).is_some_and(|r| r.graph.is_some()) {
@@ -100,7 +119,7 @@ impl Actor {
     }
 
     /// `waiting` -> `queued`, in memory, in the store, in the scheduler.
-    fn release(&mut self, id: JobId, batch: &mut Batch) {
+    pub(super) fn release(&mut self, id: JobId, batch: &mut Batch) {
         self.mark_queued(id, batch);
         self.enqueue(id, None, batch);
     }
@@ -157,6 +176,9 @@ impl Actor {
 
     fn release_run(&mut self, id: RunId, batch: &mut Batch) {
         let change = self.state.next_change();
+        if self.state.approvals.is_shut(Gate::Run(id)) {
+            return;
+        }
         let Some(run) = self.state.runs.get_mut(&id) else { return };
         if !std::mem::take(&mut run.held) {
             return;
@@ -171,7 +193,7 @@ impl Actor {
             .map(|(id, _)| *id)
             .collect();
         for job in ready {
-            self.release(job, batch);
+            self.make_ready(job, batch);
         }
         self.advance(id, batch);
     }
@@ -182,8 +204,12 @@ impl Actor {
         run: RunId,
         assumed_cancelled: bool,
         nodes: Vec<(String, Result<Resolution, Box<Diagnostic>>)>,
+        source: Option<Arc<RunSource>>,
         batch: &mut Batch,
     ) {
+        if let Some(open) = self.state.runs.get_mut(&run) {
+            open.source = open.source.take().or(source);
+        }
         for (key, resolution) in nodes {
             let Some(open) = self.state.runs.get_mut(&run) else { return };
             // Decided before the run was cancelled: to be decided again.
@@ -281,13 +307,13 @@ impl Actor {
             self.end_waiting(*surplus, Conclusion::Skipped, None, None, batch);
         }
         for id in ids {
-            self.release(id, batch);
+            self.make_ready(id, batch);
         }
         batch.runs.insert(run);
     }
 
     /// Starts the decision about every node whose needs have ended, and ends the run if all is over.
-    fn advance(&mut self, run: RunId, batch: &mut Batch) {
+    pub(super) fn advance(&mut self, run: RunId, batch: &mut Batch) {
         let Some(open) = self.state.runs.get_mut(&run) else { return };
         if open.held {
             return;
@@ -335,6 +361,7 @@ impl Actor {
         let (run, tolerated) = (job.run, job.continue_on_error);
         let ran = job.lease.map(|_| end.at.since(job.leased_at));
         self.inner.metrics.job_completed(end.conclusion, ran);
+        self.withdraw(Gate::Job(id), batch);
         self.state.jobs.remove(&id);
         batch.runs.insert(run);
         let (conclusion, outputs) = (end.conclusion, end.outputs.clone());
@@ -366,6 +393,7 @@ impl Actor {
     }
 
     fn finish_run(&mut self, run: RunId, conclusion: Conclusion, batch: &mut Batch) {
+        self.withdraw(Gate::Run(run), batch);
         let Some(open) = self.state.runs.remove(&run) else { return };
         let change = self.state.next_change();
         batch.ops.push(Op::CompleteRun { run, conclusion, at: self.inner.clock.wall(), change });
@@ -390,6 +418,10 @@ impl Actor {
     }
 
     fn cancel_open_run(&mut self, run: RunId, reason: Reason, message: Option<&str>, batch: &mut Batch) {
+        if self.state.approvals.is_shut(Gate::Run(run)) {
+            let message = message.unwrap_or("cancelled before it was approved");
+            return self.end_unapproved_run(run, reason, message, batch);
+        }
         let change = self.state.next_change();
         let Some(open) = self.state.runs.get_mut(&run) else { return };
         if !std::mem::replace(&mut open.cancelled, true) {
@@ -459,6 +491,9 @@ impl Actor {
         let open = self.state.jobs.get(&job)?;
         let status = open.state.status();
         let run = self.state.runs.get(&open.run)?;
+        if let Some(why) = self.why_held(job) {
+            return Some(why);
+        }
         if run.held {
             let group = run.group.as_deref().unwrap_or_default().to_owned();
             let summary = format!("its run waits for its turn in the concurrency group '{group}'");

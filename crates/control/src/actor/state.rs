@@ -1,6 +1,7 @@
 //! What the actor remembers: open runs and jobs, and the sessions of runners.
 //! Everything here can be rebuilt from the store, except what runners say.
 
+use super::approvals::Approvals;
 use super::sessions::Session;
 use fleetfoot_model::ids::{AttemptNumber, AttemptRef, Epoch, JobId, RunId, RunnerId};
 use fleetfoot_model::plan::{Document, RunParams};
@@ -19,6 +20,8 @@ pub(crate) struct State {
     pub(crate) runs: HashMap<RunId, OpenRun>,
     pub(crate) jobs: HashMap<JobId, OpenJob>,
     pub(crate) runners: HashMap<RunnerId, Session>,
+    /// Environments, and what waits for approval.
+    pub(crate) approvals: Approvals,
     /// Idempotency keys that were used since the start.
     pub(crate) idempotency: HashSet<String>,
     pub(crate) change: u64,
@@ -33,7 +36,7 @@ pub(crate) struct OpenRun {
     pub(crate) project: Arc<str>,
     /// Absent for a run with one job that needs nothing.
     pub(crate) graph: Option<Graph>,
-    /// Held back by its concurrency group.
+    /// Held back by its concurrency group, or until it is approved.
     pub(crate) held: bool,
     /// Name of its concurrency group.
     pub(crate) group: Option<Arc<str>>,

@@ -23,7 +23,7 @@ mod why;
 
 pub use ceiling::Ceiling;
 pub use types::{Action, ClaimError, Config, Parallel, QueuedJob, RunnerOffer, Statistics};
-pub use why::why_needs;
+pub use why::{why_in_words, why_needs};
 
 use fleet::{Fleet, Lease};
 use fleetfoot_model::{

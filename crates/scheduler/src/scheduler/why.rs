@@ -151,6 +151,12 @@ pub fn why_needs(job: JobId, needs: Vec<String>) -> Why {
     Why { job, status: Status::Waiting, summary, reasons: vec![reason] }
 }
 
+/// One sentence about a reason.
+#[must_use]
+pub fn why_in_words(reason: &WhyReason) -> String {
+    summary(reason, Status::Waiting)
+}
+
 /// A sentence to go on after a colon.
 fn in_sentence(text: &str) -> String {
     let mut chars = text.chars();
@@ -254,6 +260,12 @@ fn summary(reason: &WhyReason, status: Status) -> String {
             )
         }
         WhyReason::RetryDelay { until } => format!("It is tried again at {until}."),
+        WhyReason::Approval { environment, reviewers, reason } => {
+            crate::gates::approval_in_words(environment.as_deref(), reviewers, reason.as_deref())
+        }
+        WhyReason::WaitTimer { environment, until } => {
+            format!("It waits until {until} (wait timer of environment {environment}).")
+        }
         WhyReason::Ready if status == Status::Queued => {
             "A runner is free and takes it any moment.".to_owned()
         }

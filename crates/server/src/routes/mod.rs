@@ -2,9 +2,11 @@
 //! and a place, bulk requests more time, and what waits or streams has its own
 //! rules. Every route is registered together with its documentation.
 
+mod approvals;
 mod jobs;
 mod logs;
 mod meta;
+mod projects;
 mod runners;
 mod runs;
 mod tokens;
@@ -66,6 +68,23 @@ pub(crate) fn groups() -> Groups {
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::audit))
         .routes(routes!(meta::version))
+        .routes(routes!(projects::list_secrets))
+        .routes(routes!(projects::set_secret, projects::delete_secret))
+        .routes(routes!(projects::secret_uses))
+        .routes(routes!(projects::rotate_key))
+        .routes(routes!(projects::list_variables))
+        .routes(routes!(projects::show_variable, projects::set_variable, projects::delete_variable))
+        .routes(routes!(projects::list_environments, projects::create_environment))
+        .routes(routes!(
+            projects::show_environment,
+            projects::update_environment,
+            projects::delete_environment
+        ))
+        .routes(routes!(approvals::list))
+        .routes(routes!(approvals::approve_job))
+        .routes(routes!(approvals::reject_job))
+        .routes(routes!(approvals::approve_run))
+        .routes(routes!(approvals::reject_run))
         .merge(agents_quick.clone());
     let bulk = OpenApiRouter::default().routes(routes!(runs::batch)).routes(routes!(tokens::backup));
     let free = OpenApiRouter::default()

@@ -83,6 +83,8 @@ fn run_of(write: &Write) -> Option<RunId> {
         | Write::DeleteRun(run) => Some(*run),
         Write::ResolveJob(job) => Some(job.row.run),
         Write::Lease { lease, .. } => Some(lease.run),
+        Write::HoldForApproval { row, .. } => Some(row.run),
+        Write::DecideApproval(decision) => Some(decision.run),
         _ => None,
     }
 }
@@ -96,6 +98,8 @@ fn job_of(write: &Write) -> Option<JobId> {
         | Write::CompleteJob { job, .. }
         | Write::RequestJobCancel { job, .. } => Some(*job),
         Write::Lease { lease, .. } => Some(lease.attempt.job),
+        Write::HoldForApproval { row, .. } => row.job,
+        Write::DecideApproval(decision) => decision.job,
         _ => None,
     }
 }

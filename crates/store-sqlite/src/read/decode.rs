@@ -12,37 +12,37 @@ fn failed(column: usize, ty: Type, e: impl Into<Box<dyn std::error::Error + Send
 }
 
 /// A column of a type that SQLite knows.
-pub(super) fn get<T: FromSql>(row: &Row<'_>, column: usize) -> Result<T> {
+pub(crate) fn get<T: FromSql>(row: &Row<'_>, column: usize) -> Result<T> {
     row.get(column)
 }
 
 /// A number that is never negative.
-pub(super) fn number(row: &Row<'_>, column: usize) -> Result<u64> {
+pub(crate) fn number(row: &Row<'_>, column: usize) -> Result<u64> {
     row.get::<_, i64>(column).map(i64::cast_unsigned)
 }
 
 /// The same, if present.
-pub(super) fn maybe_number(row: &Row<'_>, column: usize) -> Result<Option<u64>> {
+pub(crate) fn maybe_number(row: &Row<'_>, column: usize) -> Result<Option<u64>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned))
 }
 
 /// A time.
-pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp> {
+pub(crate) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp> {
     row.get(column).map(Timestamp)
 }
 
 /// A time, if present.
-pub(super) fn maybe_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>> {
+pub(crate) fn maybe_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp))
 }
 
 /// One of the words of an enum.
-pub(super) fn word<T: FromStr<Err = String>>(row: &Row<'_>, column: usize) -> Result<T> {
+pub(crate) fn word<T: FromStr<Err = String>>(row: &Row<'_>, column: usize) -> Result<T> {
     maybe_word(row, column)?.ok_or_else(|| failed(column, Type::Null, "a word is missing"))
 }
 
 /// One of the words of an enum, if present.
-pub(super) fn maybe_word<T: FromStr<Err = String>>(row: &Row<'_>, column: usize) -> Result<Option<T>> {
+pub(crate) fn maybe_word<T: FromStr<Err = String>>(row: &Row<'_>, column: usize) -> Result<Option<T>> {
     match row.get_ref(column)? {
         ValueRef::Null => Ok(None),
         value => {
@@ -53,7 +53,7 @@ pub(super) fn maybe_word<T: FromStr<Err = String>>(row: &Row<'_>, column: usize)
 }
 
 /// JSON, if present.
-pub(super) fn maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<Option<T>> {
+pub(crate) fn maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<Option<T>> {
     match row.get_ref(column)? {
         ValueRef::Null => Ok(None),
         value => {
@@ -64,11 +64,11 @@ pub(super) fn maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> R
 }
 
 /// JSON; NULL stands for the empty value.
-pub(super) fn json_or_empty<T: DeserializeOwned + Default>(row: &Row<'_>, column: usize) -> Result<T> {
+pub(crate) fn json_or_empty<T: DeserializeOwned + Default>(row: &Row<'_>, column: usize) -> Result<T> {
     Ok(maybe_json(row, column)?.unwrap_or_default())
 }
 
 /// JSON that is always there.
-pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T> {
+pub(crate) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T> {
     maybe_json(row, column)?.ok_or_else(|| failed(column, Type::Null, "JSON is missing"))
 }

@@ -257,6 +257,7 @@ impl Planner<'_> {
             limits: job.extensions.limits.clone(),
             retry: job.extensions.retry.clone(),
             queue_timeout_seconds: job.extensions.queue_timeout_seconds,
+            deployment: None,
             concurrency: match &job.concurrency {
                 Some(written) => Some(self.evaluator.concurrency(written)?),
                 None => self.instance.concurrency.clone(),
