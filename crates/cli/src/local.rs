@@ -119,6 +119,8 @@ fn runner(
     let tag = format!("run-{}", std::process::id());
     let mut config =
         EngineConfig { runner_name: "local".to_owned(), ..EngineConfig::new(directory.join("work")) };
+    // What actions install lies beside what they are, and survives the run like that.
+    config.tool_cache = actions.dir.with_file_name("tools");
     config.actions.cache = actions;
     let driver =
         ProcessDriver::new(ProcessOptions { tag, ..ProcessOptions::default() }).map_err(no_processes)?;

@@ -121,10 +121,9 @@ impl Environment {
             ("workspace", inside(&workspace.root)),
             ("debug", if config.debug { "1".into() } else { String::new() }),
         ];
+        let runner: Vec<_> = runner.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         for (name, value) in &runner {
-            if !value.is_empty() {
-                fixed.push((format!("RUNNER_{}", name.to_ascii_uppercase()), value.clone()));
-            }
+            fixed.push((format!("RUNNER_{}", name.to_ascii_uppercase()), value.clone()));
         }
         fixed.push(("GITHUB_ACTIONS".into(), "true".into()));
         fixed.push(("FLEETFOOT".into(), "true".into()));
@@ -169,6 +168,17 @@ fn github(
     github.insert("job", assignment.spec.key.as_str());
     if !github.contains_key("server_url") {
         github.insert("server_url", assignment.server_url.as_str());
+    }
+    if github.get("server_url").is_none_or(|url| url.to_display_string().is_empty()) {
+        // No forge and no server: the addresses that actions expect to find.
+        github.insert("server_url", "https://github.com");
+        github.insert("api_url", "https://api.github.com");
+        github.insert("graphql_url", "https://api.github.com/graphql");
+    }
+    for (name, value) in [("retention_days", "90"), ("secret_source", "Actions")] {
+        if !github.contains_key(name) {
+            github.insert(name, value);
+        }
     }
     if !github.contains_key("run_id") {
         github.insert("run_id", assignment.run.to_string().as_str());

@@ -155,6 +155,7 @@ async fn the_environment_is_what_was_given_and_nothing_else() {
     GITHUB_PATH=WORK/ATTEMPT/_temp/_runner_file_commands/add_path_0
     GITHUB_REF=refs/heads/main
     GITHUB_REPOSITORY=o/r
+    GITHUB_RETENTION_DAYS=90
     GITHUB_RUN_ID=5
     GITHUB_SERVER_URL=http://127.0.0.1:7878
     GITHUB_STATE=WORK/ATTEMPT/_temp/_runner_file_commands/save_state_0
