@@ -1,7 +1,7 @@
 //! Reusable workflows with the real binary: local runs, trees, charts, findings.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
-use fleetfoot_testkit::{Finished, Fleetfoot, GitRepository};
+use fleetfoot_testkit::{Finished, Fleetfoot, GitRepository, TestServer};
 use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_fleetfoot");
@@ -188,4 +188,15 @@ fn lint_follows_calls() {
     let done = fleetfoot.run(&["run"]);
     assert_eq!(done.code, 2);
     assert!(done.stderr.contains("calls ./.github/workflows/build.yml, which cannot be read"), "{done:?}");
+}
+
+#[test]
+fn submit_sends_local_workflows_along() {
+    let (dir, _) = both();
+    let server = TestServer::up_with(BINARY, &[], &[]);
+    let cli = server.cli().within(dir.path().join("repo"));
+    let done = cli.run(&["submit", ".github/workflows/ci.yml", "-s", "OUTER=x", "--wait", "--watch"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.stdout.contains("compile 7 on a"), "{done:?}");
+    assert!(done.stderr.contains("build (b) / pack"), "{done:?}");
 }

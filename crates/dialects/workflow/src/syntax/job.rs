@@ -113,19 +113,11 @@ pub(super) fn read(report: &mut Report<'_>, key: &str, at: usize, node: &Node, k
     }
     if let Some(e) = get("container") {
         job.container = report.job_container(&e.value);
-        report.not_enforced(
-            e.key.start,
-            "container",
-            "Runners have no containers yet: the steps run on the runner itself",
-        );
+        report.warn_container(e);
     }
     if let Some(e) = get("services") {
         job.services = report.services(&e.value);
-        report.not_enforced(
-            e.key.start,
-            "services",
-            "Runners have no containers yet: the services are not started",
-        );
+        report.warn_container(e);
     }
     job.environment = get("environment").and_then(|e| report.environment(e));
     if let Some(e) = get("snapshot") {
