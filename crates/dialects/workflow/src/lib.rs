@@ -24,6 +24,8 @@
 //! `backoff-cap-seconds`) and `limits` (`cpus`, `memory`, `pids`). A group of
 //! runners (`runs-on: {group: NAME}`) is the label `group:NAME`.
 
+mod matching;
+mod pattern;
 mod plan;
 mod source;
 mod syntax;

@@ -13,6 +13,7 @@ use crate::syntax::{self, Job, Trigger, Workflow};
 use crate::yaml;
 use evaluate::{Evaluator, World};
 use fleetfoot_model::diagnostic::{Diagnostic, Diagnostics, Source};
+use fleetfoot_model::event::{EventFacts, Matching, ScheduleSpec};
 use fleetfoot_model::plan::{Dialect, Document, Plan, PlanNode, Resolution, ResolveArgs, RunInfo, RunParams};
 use fleetfoot_model::spec::Contexts;
 use serde_json::Value as Json;
@@ -160,6 +161,16 @@ fn without_place(report: Report<'_>) -> Diagnostics {
 }
 
 impl Document for WorkflowDocument {
+    fn matches(&self, event: &EventFacts) -> Matching {
+        crate::matching::matches(self.triggers(), event)
+    }
+
+    fn schedules(&self) -> Vec<ScheduleSpec> {
+        // A starter workflow's placeholder (`$cron-daily`) never fires.
+        let all = self.triggers().iter().flat_map(|t| &t.schedules).filter(|s| !s.cron.starts_with('$'));
+        all.map(|s| ScheduleSpec { cron: s.cron.clone(), timezone: s.timezone.clone() }).collect()
+    }
+
     fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
     }
