@@ -30,6 +30,38 @@ pub(crate) struct Carry {
     pub(crate) attempt: u32,
     /// Jobs of nodes that need not run again, by key.
     pub(crate) done: HashMap<String, Vec<JobRow>>,
+    /// Where it comes from.
+    pub(crate) provenance: Provenance,
+}
+
+/// What only the control plane says about a run, never its submitter.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Provenance {
+    /// The account that caused it; absent means the caller.
+    pub(crate) actor: Option<String>,
+    /// See [`RunParams::untrusted`].
+    pub(crate) untrusted: bool,
+    /// See [`RunParams::awaits_approval`].
+    pub(crate) awaits_approval: Option<String>,
+}
+
+impl Provenance {
+    /// That of an earlier run: running it again makes it no more trusted.
+    pub(crate) fn of(params: &RunParams) -> Self {
+        Self {
+            actor: params.actor.clone(),
+            untrusted: params.untrusted,
+            awaits_approval: params.awaits_approval.clone(),
+        }
+    }
+
+    fn apply(&self, params: &mut RunParams) {
+        params.untrusted = self.untrusted;
+        params.awaits_approval.clone_from(&self.awaits_approval);
+        if let Some(actor) = &self.actor {
+            params.actor = Some(actor.clone());
+        }
+    }
 }
 
 /// Plans one run.
@@ -45,7 +77,8 @@ pub(crate) async fn prepare(
     let path = request.path.clone().unwrap_or_else(|| format!("<{}>", request.kind));
     let document = inner.documents.parse(&request.kind, &path, &request.document)?;
     let project = request.project.clone().unwrap_or_else(|| "default".to_owned());
-    let params = params(who, &request);
+    let mut params = params(who, &request);
+    carry.provenance.apply(&mut params);
     let name = document.name().map_or_else(|| path.clone(), str::to_owned);
     let number = match carry.number {
         Some(number) => number,
@@ -450,6 +483,11 @@ const PARSED: usize = 256;
 impl Documents {
     pub(crate) fn new(dialects: Vec<Arc<dyn fleetfoot_model::plan::Dialect>>) -> Self {
         Self { dialects, parsed: parking_lot::Mutex::default() }
+    }
+
+    /// The dialect of a kind.
+    pub(crate) fn dialect(&self, kind: &str) -> Option<&Arc<dyn fleetfoot_model::plan::Dialect>> {
+        self.dialects.iter().find(|d| d.kind() == kind)
     }
 
     pub(crate) fn parse(&self, kind: &str, path: &str, text: &str) -> Result<Arc<dyn Document>, Problem> {

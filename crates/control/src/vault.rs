@@ -41,6 +41,9 @@ pub enum VaultError {
     /// Sealed with another key, for another run, or damaged.
     #[error("the secrets of run {0} cannot be opened with this key")]
     Sealed(RunId),
+    /// Sealed with another key, for another purpose, or damaged.
+    #[error("the {0} cannot be opened with this key")]
+    Text(String),
 }
 
 /// The key and what is done with it.
@@ -126,6 +129,34 @@ impl Vault {
         let attempt: AttemptRef = attempt.parse().ok()?;
         let expected = self.job_token(attempt);
         bool::from(expected.as_bytes().ct_eq(token.as_bytes())).then_some(attempt)
+    }
+}
+
+impl Vault {
+    /// Encrypts a text for one purpose (`webhook of repository 3`).
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub(crate) fn seal_text(&self, purpose: &str, text: &str) -> Result<Vec<u8>, VaultError> {
+        let nonce: [u8; NONCE] = random()?;
+        let aad = format!("fleetfoot {purpose}").into_bytes();
+        let payload = Payload { msg: text.as_bytes(), aad: &aad };
+        let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload);
+        let sealed = sealed.map_err(|_| VaultError::Text(purpose.to_owned()))?;
+        Ok([&nonce[..], &sealed].concat())
+    }
+
+    /// Decrypts what [`Vault::seal_text`] made for the same purpose.
+    ///
+    /// # Errors
+    /// If the bytes are not ours.
+    pub(crate) fn open_text(&self, purpose: &str, sealed: &[u8]) -> Result<String, VaultError> {
+        let bad = || VaultError::Text(purpose.to_owned());
+        let (nonce, bytes) = sealed.split_at_checked(NONCE).ok_or_else(bad)?;
+        let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| bad())?;
+        let aad = format!("fleetfoot {purpose}").into_bytes();
+        let clear = self.cipher.decrypt(&XNonce::from(nonce), Payload { msg: bytes, aad: &aad });
+        String::from_utf8(clear.map_err(|_| bad())?).map_err(|_| bad())
     }
 }
 

@@ -161,6 +161,10 @@ fn without_place(report: Report<'_>) -> Diagnostics {
 }
 
 impl Document for WorkflowDocument {
+    fn name(&self) -> Option<&str> {
+        self.workflow.name.as_deref()
+    }
+
     fn matches(&self, event: &EventFacts) -> Matching {
         crate::matching::matches(self.triggers(), event)
     }
