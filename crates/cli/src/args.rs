@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Cancel(steer::CancelArgs),
     Rerun(steer::RerunArgs),
     #[command(subcommand)]
+    Repo(repo::RepoCommand),
+    #[command(subcommand)]
     Token(token::TokenCommand),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),

@@ -10,6 +10,7 @@ mod error;
 mod follow;
 mod hook;
 mod http;
+mod repos;
 mod sse;
 
 pub use api::{AuditQuery, LogPiece, RunQuery};

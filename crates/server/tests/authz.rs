@@ -62,6 +62,15 @@ const MATRIX: &[(&str, &str, Rule)] = &[
     ("DELETE", "/tokens/{id}", Rule::Admin),
     ("GET", "/audit", Rule::Admin),
     ("POST", "/backup", Rule::Admin),
+    ("GET", "/repos", Rule::Read),
+    ("POST", "/repos", Rule::Admin),
+    ("GET", "/repos/{id}", Rule::Read),
+    ("PATCH", "/repos/{id}", Rule::Admin),
+    ("DELETE", "/repos/{id}", Rule::Admin),
+    ("GET", "/repos/{id}/deliveries", Rule::Read),
+    ("POST", "/repos/{id}/deliveries/{delivery}/redeliver", Rule::Write),
+    ("POST", "/repos/{id}/dispatch", Rule::Write),
+    ("POST", "/repos/{id}/repository-dispatch", Rule::Write),
     ("GET", "/version", Rule::Open),
 ];
 
@@ -137,7 +146,7 @@ async fn every_route_and_every_caller() {
             Some("runners") => own,
             _ => u64::MAX >> 12,
         };
-        let real = path.replace("{id}", &id.to_string());
+        let real = path.replace("{id}", &id.to_string()).replace("{delivery}", "1");
         let prefixes: &[&str] = if path.starts_with("/runners") { &["/api/v1", ""] } else { &["/api/v1"] };
         for (prefix, (caller, (token, refusal))) in prefixes
             .iter()
