@@ -11,10 +11,11 @@ const BINARY: &str = env!("CARGO_BIN_EXE_fleetfoot");
 const LONG: Duration = Duration::from_secs(40);
 const CI: &str = ".github/workflows/ci.yml";
 
-/// A workflow with these triggers that says whether it was given the token.
+/// A workflow with these triggers that says whether it was given the shared token or the job's own.
 fn workflow(on: &str) -> String {
     format!(
-        "name: CI\non:\n{on}\njobs:\n  build:\n    runs-on: ubuntu-latest\n    steps:\n      - env:\n          GIVEN: ${{{{ secrets.GITHUB_TOKEN }}}}\n        run: test -n \"$GIVEN\" && echo given || echo nothing\n"
+        "name: CI\non:\n{on}\njobs:\n  build:\n    runs-on: ubuntu-latest\n    steps:\n      - env:\n          GIVEN: ${{{{ secrets.GITHUB_TOKEN }}}}\n        run: test ${{#GIVEN}} -eq {} && echo shared || echo own\n",
+        FORGE_TOKEN.len()
     )
 }
 
@@ -142,7 +143,7 @@ fn a_push_at_every_forge_runs_and_its_commit_shows_it() {
         assert_eq!(shown["branch"], "main");
         let link = stage.forge.statuses().pop().unwrap().target_url;
         assert_eq!(link, format!("{}/runs/{run}", server.url()));
-        assert!(log_of(&server, run).contains("given"));
+        assert!(log_of(&server, run).contains("shared"));
     }
     assert_eq!(runs(&server).len(), 4);
     let list = server.cli().run(&["repo", "list", "--output", "json"]);
@@ -253,14 +254,15 @@ fn pull_requests_of_forks_get_no_token() {
         assert_eq!(of_code["repository"]["sha"], json!(merge), "{kind}");
         assert_eq!((&of_base["name"], &of_base["event"]), (&json!("CI"), &json!("pull_request_target")));
         assert_eq!(of_base["repository"]["sha"], json!(base), "{kind}");
-        assert!(log_of(&server, code).contains("nothing"), "a fork gets no token");
-        assert!(log_of(&server, target).contains("given"));
+        let log = log_of(&server, code);
+        assert!(log.contains("own"), "a fork gets no token: {log}");
+        assert!(log_of(&server, target).contains("shared"));
         // Both show at the head, which is the commit that people look at.
         stage.shows(&head, "fleetfoot / Forked / build (pull_request)", "success");
         stage.shows(&head, "fleetfoot / CI / build (pull_request_target)", "success");
         // Running it again makes it no more trusted.
         let again = server.cli().run(&["rerun", &code.to_string(), "--output", "json"]).json();
-        assert!(log_of(&server, &again["run"]).contains("nothing"));
+        assert!(log_of(&server, &again["run"]).contains("own"));
     }
 }
 
