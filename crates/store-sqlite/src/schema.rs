@@ -208,7 +208,7 @@ mod tests {
         1 initial 88238acd2367259ff2da0f052a0fd463453587bf1bd74e0c775086271e700f7f
         2 services 8884f31fc9731f6ea200b20db46e4f696ee71792383a3de8f08d7e4d0d6e2019
         3 projects c82fbff1d8f46b951ab0da11115d60acbd719d5b3100302e58fbf6afc730badc
-        4 triggers 02144fe447b21d15d8dcb9292339135533567793d2e7c45df6ccaeca3b6ff7a0
+        4 triggers 2c46c7ccc7960bfa18a7c2e123be29a2f2423d9077eee79cd49476dac1ce9008
         ");
     }
 

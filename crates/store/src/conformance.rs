@@ -8,6 +8,7 @@ pub mod fixtures;
 pub mod fleet;
 pub mod jobs;
 pub mod runs;
+pub mod triggers;
 pub mod whole;
 
 use crate::Store;
@@ -33,5 +34,6 @@ pub async fn run_all(harness: &dyn Harness) {
     runs::all(harness).await;
     jobs::all(harness).await;
     fleet::all(harness).await;
+    triggers::all(harness).await;
     whole::all(harness).await;
 }
