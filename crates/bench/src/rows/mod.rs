@@ -11,13 +11,14 @@ mod memory;
 mod noop;
 mod queued;
 mod start;
+mod webhook;
 
 use crate::Setting;
 use crate::report::Measure;
 use anyhow::bail;
 
-const ROWS: [&str; 11] =
-    ["start", "local", "memory", "dispatch", "cancel", "noop", "control", "batch", "log", "idle", "queued"];
+const ROWS: [&str; 12] =
+    ["start", "local", "memory", "dispatch", "cancel", "noop", "control", "batch", "log", "idle", "queued", "webhook"];
 
 /// The rows with these names, in the order of the table; all if none is named.
 pub(crate) fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static str>> {
@@ -41,6 +42,7 @@ pub(crate) async fn measure(row: &str, setting: &Setting) -> anyhow::Result<Vec<
         "log" => log::measure(setting).await,
         "idle" => idle::measure(setting).await,
         "queued" => queued::measure(setting).await,
+        "webhook" => webhook::measure(setting).await,
         other => bail!("there is no row '{other}'"),
     }
 }
