@@ -36,7 +36,8 @@ impl Stage {
         let token = forge.dir().join("token");
         std::fs::write(&token, format!("{FORGE_TOKEN}\n")).unwrap();
         let (url, api, token) = (forge.clone_url(), forge.api_url(), token.display().to_string());
-        let mut args = vec!["repo", "add", &url, "--forge", kind.as_str(), "--api-url", &api, "--token-file", &token];
+        let mut args =
+            vec!["repo", "add", &url, "--forge", kind.as_str(), "--api-url", &api, "--token-file", &token];
         args.extend(["--name", "acme/app", "--output", "json"]);
         args.extend(further);
         let added = server.cli().run(&args);
@@ -50,7 +51,9 @@ impl Stage {
             runtime: tokio::runtime::Runtime::new().unwrap(),
         };
         // The first look at the default branch ends before anything is counted.
-        stage.outcome(server, 1);
+        wait_until("the first look", LONG, || {
+            stage.deliveries(server).iter().all(|d| d["outcome"] != "queued").then_some(())
+        });
         stage
     }
 
@@ -68,7 +71,8 @@ impl Stage {
     /// Delivers an event as the forge would; answers the number of the delivery.
     fn deliver(&self, server: &TestServer, (event, payload): &(String, Value)) -> u64 {
         let body = payload.to_string();
-        let (status, answer) = self.post(server, &self.forge.headers(event, body.as_bytes(), &self.secret), body.as_bytes());
+        let (status, answer) =
+            self.post(server, &self.forge.headers(event, body.as_bytes(), &self.secret), body.as_bytes());
         assert_eq!(status, 202, "{answer}");
         answer["delivery"].as_u64().unwrap()
     }
@@ -94,7 +98,6 @@ impl Stage {
     /// A delivery that is not queued any more.
     fn outcome(&self, server: &TestServer, id: u64) -> Value {
         wait_until(&format!("delivery {id} to end"), LONG, || {
-            let id = if id == 1 && self.id > 1 { self.deliveries(server).last()?["id"].as_u64()? } else { id };
             self.delivery(server, id).filter(|d| d["outcome"] != "queued")
         })
     }
@@ -182,13 +185,28 @@ fn webhooks_that_do_not_count_have_their_own_refusals() {
     let mut old = payload;
     old["repository"]["pushed_at"] = json!(1_600_000_000);
     let old = old.to_string().into_bytes();
-    assert_eq!(code(&stage.forge.headers(&event, &old, &stage.secret), &old), refused(401, "expired_delivery"));
+    assert_eq!(
+        code(&stage.forge.headers(&event, &old, &stage.secret), &old),
+        refused(401, "expired_delivery")
+    );
     let not_json = b"{".to_vec();
-    assert_eq!(code(&stage.forge.headers(&event, &not_json, &stage.secret), &not_json), refused(400, "bad_request"));
+    assert_eq!(
+        code(&stage.forge.headers(&event, &not_json, &stage.secret), &not_json),
+        refused(400, "bad_request")
+    );
+
+    let large = vec![b' '; (25 << 20) + 1];
+    assert_eq!(code(&good, &large), refused(413, "too_large"));
 
     let done = stage.outcome(&server, first["delivery"].as_u64().unwrap());
     assert_eq!(done["runs"].as_array().unwrap().len(), 1, "{done}");
     assert_eq!(runs(&server).len(), 1);
+    // Whoever wants it again says so.
+    let (id, delivery) = (stage.id.to_string(), first["delivery"].to_string());
+    let again = server.cli().run(&["repo", "redeliver", &id, &delivery, "--output", "json"]);
+    assert_eq!(again.code, 0, "{again:?}");
+    stage.outcome(&server, again.json()["id"].as_u64().unwrap());
+    assert_eq!(runs(&server).len(), 2);
     let nobody = stage.runtime.block_on(async {
         stage.http.post(format!("{}/hooks/999", server.url())).body("{}").send().await.unwrap().status()
     });
@@ -213,7 +231,9 @@ fn filters_decide_and_say_why() {
     assert_eq!(stage.outcome(&server, skipped)["notes"][0], "push: the commit message asks for no runs");
     // A new branch, and a tag whose paths do not count.
     let sha = stage.forge.work().git(&["rev-parse", "HEAD~1"]);
-    for (git_ref, outcome) in [("refs/heads/topic", "ignored"), ("refs/tags/v1", "started"), ("refs/tags/x", "ignored")] {
+    for (git_ref, outcome) in
+        [("refs/heads/topic", "ignored"), ("refs/tags/v1", "started"), ("refs/tags/x", "ignored")]
+    {
         stage.forge.work().git(&["push", "--quiet", "origin", &format!("{sha}:{git_ref}")]);
         let delivery = stage.deliver(&server, &stage.forge.push_event(git_ref, None, &sha));
         assert_eq!(stage.outcome(&server, delivery)["outcome"], outcome, "{git_ref}");
@@ -236,7 +256,10 @@ fn pull_requests_of_forks_get_no_token() {
         let work = stage.forge.work();
         let base = work.git(&["rev-parse", "HEAD"]);
         // The fork changes the workflow too: its base's stays what it was.
-        work.write(CI, &workflow("  pull_request:\n  pull_request_target:").replace("name: CI", "name: Forked"));
+        work.write(
+            CI,
+            &workflow("  pull_request:\n  pull_request_target:").replace("name: CI", "name: Forked"),
+        );
         let head = work.commit("topic");
         let name = if kind == ForgeKind::Gitlab { "merge-requests" } else { "pull" };
         work.git(&["push", "--quiet", "origin", &format!("{head}:refs/{name}/5/head")]);
@@ -316,7 +339,8 @@ fn reports_are_tried_again_and_shown() {
         let shown = server.cli().run(&["repo", "show", &id, "--output", "json"]).json();
         let reports = shown["reports"].as_array().unwrap().clone();
         reports.into_iter().find(|r| {
-            r["error"].as_str().is_some_and(|e| e.contains("answered 422: asked to fail")) && r["next_try"].is_null()
+            r["error"].as_str().is_some_and(|e| e.contains("answered 422: asked to fail"))
+                && r["next_try"].is_null()
         })
     });
 }
@@ -330,9 +354,11 @@ fn polling_finds_pushes_new_tags_and_the_runs_that_they_start() {
     stage.forge.work().write("a.txt", "a");
     let sha = stage.forge.push("refs/heads/main", "found");
     stage.forge.work().git(&["push", "--quiet", "origin", &format!("{sha}:refs/tags/v1")]);
-    // An update wakes the poller, so that the test need not wait for the interval.
     let all = wait_until("the runs", LONG, || Some(runs(&server)).filter(|r| r.len() >= 3));
-    let mut events: Vec<_> = all.iter().map(|r| format!("{} {}", r["event"].as_str().unwrap(), r["branch"].as_str().unwrap())).collect();
+    let mut events: Vec<_> = all
+        .iter()
+        .map(|r| format!("{} {}", r["event"].as_str().unwrap(), r["branch"].as_str().unwrap()))
+        .collect();
     events.sort();
     assert_eq!(events, ["create v1", "push main", "push v1"]);
     assert!(all.iter().any(|r| r["title"] == "found"), "the message of the commit is the title");
@@ -345,7 +371,8 @@ fn runs_by_hand_by_event_and_by_the_end_of_another() {
     let server = TestServer::up(BINARY, &["--slots", "2"]);
     let on = "  workflow_dispatch:\n    inputs:\n      count: {type: number, required: true}\n  repository_dispatch: {types: [rebuild]}";
     let stage = Stage::new(&server, ForgeKind::Github, on, &[]);
-    let after = workflow("  workflow_run: {workflows: [CI], types: [completed]}").replace("name: CI", "name: After");
+    let after =
+        workflow("  workflow_run: {workflows: [CI], types: [completed]}").replace("name: CI", "name: After");
     stage.forge.work().write(".github/workflows/after.yml", &after);
     let before = stage.forge.work().git(&["rev-parse", "HEAD"]);
     let sha = stage.forge.push("refs/heads/main", "after");
@@ -361,7 +388,9 @@ fn runs_by_hand_by_event_and_by_the_end_of_another() {
     let created = cli.run(&["repo", "dispatch", "acme/app", "CI", "--input", "count=3", "--output", "json"]);
     assert_eq!(created.code, 0, "{created:?}");
     stage.shows(&sha, "fleetfoot / CI / build (workflow_dispatch)", "success");
-    let has = |name: &str, event: &str| runs(&server).into_iter().find(|r| r["name"] == name && r["event"] == event);
+    let has = |name: &str, event: &str| {
+        runs(&server).into_iter().find(|r| r["name"] == name && r["event"] == event)
+    };
     wait_until("the run after it", LONG, || has("After", "workflow_run"));
     let sent = cli.run(&["repo", "dispatch", "acme/app", "--event", "rebuild", "--payload", "{\"a\": 1}"]);
     assert_eq!(sent.code, 0, "{sent:?}");

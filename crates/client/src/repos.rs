@@ -57,8 +57,10 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn remove_repository(&self, id: u64) -> Result<(), ClientError> {
-        self.done(self.request(Method::DELETE, self.api(&["repos", &id.to_string()], &[])).timeout(self.timeout))
-            .await
+        self.done(
+            self.request(Method::DELETE, self.api(&["repos", &id.to_string()], &[])).timeout(self.timeout),
+        )
+        .await
     }
 
     /// Deliveries of a repository, newest first, one page.

@@ -263,8 +263,13 @@ impl Control {
             .map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
         let done = if request.failed_only { self.succeeded_nodes(&row).await? } else { HashMap::new() };
         let provenance = Provenance::of(&payload.params);
-        let carry =
-            Carry { rerun_of: Some(id), number: Some(row.number), attempt: row.attempt + 1, done, provenance };
+        let carry = Carry {
+            rerun_of: Some(id),
+            number: Some(row.number),
+            attempt: row.attempt + 1,
+            done,
+            provenance,
+        };
         let (prepared, created) =
             prepare(&self.inner, who, request_of(&row, &payload, secrets), carry).await?;
         self.store_runs(vec![prepared], None).await?;

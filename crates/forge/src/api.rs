@@ -33,7 +33,10 @@ pub struct Remote {
 
 impl std::fmt::Debug for Remote {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Remote").field("api_url", &self.api_url).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Remote")
+            .field("api_url", &self.api_url)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -231,7 +234,8 @@ impl ForgeClient {
         let host = host_of(&url);
         let mut response = request.send().await.map_err(|e| unreachable_because(&e, &host))?;
         let status = response.status();
-        let wait = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+        let wait =
+            response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
         let mut text = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|e| unreachable_because(&e, &host))? {
             text.extend_from_slice(&chunk);
@@ -243,7 +247,8 @@ impl ForgeClient {
         if status.is_success() {
             return Ok(answer);
         }
-        let limited = status == StatusCode::TOO_MANY_REQUESTS || (status == StatusCode::FORBIDDEN && wait.is_some());
+        let limited =
+            status == StatusCode::TOO_MANY_REQUESTS || (status == StatusCode::FORBIDDEN && wait.is_some());
         let kind = match status.as_u16() {
             _ if limited => ApiErrorKind::Limited,
             401 | 403 => ApiErrorKind::Denied,
@@ -324,7 +329,11 @@ fn unreachable_because(error: &reqwest::Error, host: &str) -> ApiError {
         while let Some(inner) = cause.source() {
             cause = inner;
         }
-        if cause.source().is_none() && std::ptr::addr_eq(cause, error) { "it cannot be reached".to_owned() } else { cause.to_string() }
+        if cause.source().is_none() && std::ptr::addr_eq(cause, error) {
+            "it cannot be reached".to_owned()
+        } else {
+            cause.to_string()
+        }
     };
     ApiError {
         kind: ApiErrorKind::Unreachable,

@@ -109,7 +109,8 @@ impl Mirror {
     /// [`GitError`].
     pub async fn remote_refs(&self) -> Result<Refs, GitError> {
         let patience = Duration::from_secs(30);
-        let args = ["ls-remote", "--quiet", "--symref", "--", &self.url, "HEAD", "refs/heads/*", "refs/tags/*"];
+        let args =
+            ["ls-remote", "--quiet", "--symref", "--", &self.url, "HEAD", "refs/heads/*", "refs/tags/*"];
         let out = self.git(&args, None, patience).await?;
         Ok(parse_refs(&String::from_utf8_lossy(&out)))
     }
@@ -144,10 +145,17 @@ impl Mirror {
     /// # Errors
     /// [`GitErrorKind::Missing`] if one of them is not there.
     pub async fn fetch(&self, refs: &[&str]) -> Result<(), GitError> {
-        let mut args =
-            vec!["fetch", "--quiet", "--force", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"];
+        let mut args = vec![
+            "fetch",
+            "--quiet",
+            "--force",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+        ];
         args.extend(["--end-of-options", &self.url]);
-        let specs: Vec<String> = refs.iter().filter(|r| is_ref_name(r)).map(|r| format!("+{r}:{r}")).collect();
+        let specs: Vec<String> =
+            refs.iter().filter(|r| is_ref_name(r)).map(|r| format!("+{r}:{r}")).collect();
         if specs.is_empty() {
             return Ok(());
         }
@@ -172,7 +180,8 @@ impl Mirror {
                 Err(e) => return Err(e),
             }
         }
-        let args = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--end-of-options", &self.url, sha];
+        let args =
+            ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--end-of-options", &self.url, sha];
         match self.git(&args, None, REMOTE).await {
             Ok(_) if self.has(sha).await? => Ok(()),
             Ok(_) => Err(missing(sha)),
@@ -196,7 +205,8 @@ impl Mirror {
             let Some((head, path)) = entry.split_once('\t') else { continue };
             let mut words = head.split(' ');
             let (mode, _, blob) = (words.next(), words.next(), words.next());
-            let file = matches!(mode, Some("100644" | "100755")) && (path.ends_with(".yml") || path.ends_with(".yaml"));
+            let file = matches!(mode, Some("100644" | "100755"))
+                && (path.ends_with(".yml") || path.ends_with(".yaml"));
             if let (true, Some(blob)) = (file, blob) {
                 found.push((path, blob));
             }
@@ -208,7 +218,9 @@ impl Mirror {
         let blobs: Vec<&str> = found.iter().map(|(_, blob)| *blob).collect();
         let texts = self.contents(&blobs).await?;
         let files = found.iter().zip(texts);
-        Ok(files.filter_map(|((path, _), text)| Some(File { path: (*path).to_owned(), text: text? })).collect())
+        Ok(files
+            .filter_map(|((path, _), text)| Some(File { path: (*path).to_owned(), text: text? }))
+            .collect())
     }
 
     /// One file of a commit; `None` if it is not there.
@@ -291,7 +303,12 @@ impl Mirror {
         Ok((parents.split_whitespace().map(str::to_owned).collect(), message.trim_end().to_owned()))
     }
 
-    async fn git(&self, args: &[&str], input: Option<&[u8]>, patience: Duration) -> Result<Vec<u8>, GitError> {
+    async fn git(
+        &self,
+        args: &[&str],
+        input: Option<&[u8]>,
+        patience: Duration,
+    ) -> Result<Vec<u8>, GitError> {
         let broken = |message: String| GitError { kind: GitErrorKind::Broken, message };
         let mut command = Command::new("git");
         command
@@ -361,7 +378,12 @@ impl Mirror {
 
     fn failure(&self, what: &str, stderr: &str) -> GitError {
         let has = |words: &[&str]| words.iter().any(|w| stderr.contains(w));
-        let kind = if has(&["couldn't find remote ref", "not our ref", "no such remote ref", "upload-pack: not our"]) {
+        let kind = if has(&[
+            "couldn't find remote ref",
+            "not our ref",
+            "no such remote ref",
+            "upload-pack: not our",
+        ]) {
             GitErrorKind::Missing
         } else if has(&[
             "Authentication failed",
@@ -389,8 +411,13 @@ impl Mirror {
         } else {
             GitErrorKind::Broken
         };
-        let line = stderr.lines().rev().map(str::trim).find(|l| l.starts_with("fatal: ") || l.starts_with("error: "));
-        let line = line.or_else(|| stderr.lines().map(str::trim).find(|l| !l.is_empty())).unwrap_or("it failed");
+        let line = stderr
+            .lines()
+            .rev()
+            .map(str::trim)
+            .find(|l| l.starts_with("fatal: ") || l.starts_with("error: "));
+        let line =
+            line.or_else(|| stderr.lines().map(str::trim).find(|l| !l.is_empty())).unwrap_or("it failed");
         let said = self.without_secrets(line.trim_start_matches("fatal: ").trim_start_matches("error: "));
         let message = match kind {
             GitErrorKind::Unreachable => format!("the forge is out of reach: {said}"),
@@ -491,7 +518,9 @@ pub fn problem_of_url(url: &str) -> Option<&'static str> {
     if url.contains("::") {
         return Some("only https, http, ssh, git and file are fetched");
     }
-    if url.starts_with('/') || url.split_once(':').is_some_and(|(host, path)| !host.contains('/') && !path.is_empty()) {
+    if url.starts_with('/')
+        || url.split_once(':').is_some_and(|(host, path)| !host.contains('/') && !path.is_empty())
+    {
         return None;
     }
     Some("it is neither a URL nor an absolute path")
@@ -512,14 +541,27 @@ mod tests {
         for good in ["refs/heads/main", "HEAD", "a-b", "refs/tags/v1.0", &"a1".repeat(20)] {
             assert!(is_ref_name(good), "{good}");
         }
-        for bad in ["", "-x", "--upload-pack=x", "a..b", "a b", "a:b", "a~1", "a^", "x@{1}", "/a", "a\n", "a.lock"] {
+        for bad in
+            ["", "-x", "--upload-pack=x", "a..b", "a b", "a:b", "a~1", "a^", "x@{1}", "/a", "a\n", "a.lock"]
+        {
             assert!(!is_ref_name(bad), "{bad}");
         }
-        for good in ["https://x/o/r", "git@host:o/r.git", "ssh://git@host/o/r", "/srv/r.git", "file:///srv/r.git"] {
+        for good in
+            ["https://x/o/r", "git@host:o/r.git", "ssh://git@host/o/r", "/srv/r.git", "file:///srv/r.git"]
+        {
             assert_eq!(problem_of_url(good), None, "{good}");
         }
         for bad in [
-            "", "-x", "ext::sh -c x", "ext::sh", "o/r", "https://u:p@h/r", "https://tok@h/r", "ftp://x/y", "a b", "--upload-pack=x:y",
+            "",
+            "-x",
+            "ext::sh -c x",
+            "ext::sh",
+            "o/r",
+            "https://u:p@h/r",
+            "https://tok@h/r",
+            "ftp://x/y",
+            "a b",
+            "--upload-pack=x:y",
         ] {
             assert!(problem_of_url(bad).is_some(), "{bad}");
         }
@@ -579,7 +621,10 @@ mod tests {
     fn failures_have_kinds_and_no_secrets() {
         let mirror = Mirror::new("/m/1.git", "https://x", Some("hunter2".into()));
         let kind = |text: &str| mirror.failure("fetch", text).kind;
-        assert_eq!(kind("fatal: unable to access 'https://x/': Could not resolve host: x"), GitErrorKind::Unreachable);
+        assert_eq!(
+            kind("fatal: unable to access 'https://x/': Could not resolve host: x"),
+            GitErrorKind::Unreachable
+        );
         assert_eq!(kind("fatal: couldn't find remote ref refs/heads/x"), GitErrorKind::Missing);
         assert_eq!(kind("fatal: Authentication failed for 'https://x'"), GitErrorKind::Denied);
         assert_eq!(kind("fatal: bad object"), GitErrorKind::Broken);

@@ -230,7 +230,9 @@ impl TriggerStore for SqliteStore {
                 .collect::<rusqlite::Result<Vec<_>>>()?;
             let next: Option<i64> = r
                 .conn
-                .prepare_cached("SELECT min(next_try) FROM deliveries WHERE outcome = 'queued' AND next_try > ?1")?
+                .prepare_cached(
+                    "SELECT min(next_try) FROM deliveries WHERE outcome = 'queued' AND next_try > ?1",
+                )?
                 .query_row([now.0], |row| row.get(0))?;
             Ok((due, next.map(Timestamp)))
         })
@@ -323,7 +325,14 @@ impl TriggerStore for SqliteStore {
                     "INSERT INTO schedules (repository, workflow, cron, timezone, next_at, last_at, note)
                      VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6) ON CONFLICT DO NOTHING",
                 )?
-                .execute(params![id, row.workflow, row.cron, row.timezone, row.next_at.map(|t| t.0), row.note])?;
+                .execute(params![
+                    id,
+                    row.workflow,
+                    row.cron,
+                    row.timezone,
+                    row.next_at.map(|t| t.0),
+                    row.note
+                ])?;
             }
             Ok(())
         })

@@ -195,7 +195,15 @@ impl FakeForge {
 
     /// A pull request as this forge tells it: event and payload.
     #[must_use]
-    pub fn pull_event(&self, action: &str, number: u64, head: &str, base: &str, by: (u64, &str), fork: bool) -> (String, Value) {
+    pub fn pull_event(
+        &self,
+        action: &str,
+        number: u64,
+        head: &str,
+        base: &str,
+        by: (u64, &str),
+        fork: bool,
+    ) -> (String, Value) {
         let head_repository = if fork { REPOSITORY + 1 } else { REPOSITORY };
         if self.kind == ForgeKind::Gitlab {
             let theirs = match action {
@@ -337,14 +345,20 @@ fn answer(stream: TcpStream, kind: ForgeKind, state: &State) -> std::io::Result<
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    state.seen.lock().expect("the requests").push(Seen { line: line.clone(), token: token.clone(), body: body.clone() });
+    state.seen.lock().expect("the requests").push(Seen {
+        line: line.clone(),
+        token: token.clone(),
+        body: body.clone(),
+    });
     let failure = {
         let mut failures = state.failures.lock().expect("the failures");
         if failures.is_empty() { None } else { Some(failures.remove(0)) }
     };
     let (status, answer) = match failure {
         Some(status) => (status, json!({ "message": "asked to fail" })),
-        None if !token.is_some_and(|t| t.ends_with(FORGE_TOKEN)) => (401, json!({ "message": "Bad credentials" })),
+        None if !token.is_some_and(|t| t.ends_with(FORGE_TOKEN)) => {
+            (401, json!({ "message": "Bad credentials" }))
+        }
         None => endpoint(kind, &line, &body, state),
     };
     let text = answer.to_string();

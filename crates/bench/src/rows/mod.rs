@@ -17,8 +17,10 @@ use crate::Setting;
 use crate::report::Measure;
 use anyhow::bail;
 
-const ROWS: [&str; 12] =
-    ["start", "local", "memory", "dispatch", "cancel", "noop", "control", "batch", "log", "idle", "queued", "webhook"];
+const ROWS: [&str; 12] = [
+    "start", "local", "memory", "dispatch", "cancel", "noop", "control", "batch", "log", "idle", "queued",
+    "webhook",
+];
 
 /// The rows with these names, in the order of the table; all if none is named.
 pub(crate) fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static str>> {

@@ -65,7 +65,8 @@ pub(super) async fn measure(setting: &Setting) -> anyhow::Result<Vec<Measure>> {
         let (event, payload) = forge.push_event("refs/heads/main", Some(&before), &after);
         before = after;
         let body = payload.to_string();
-        let mut request = http.post(format!("{}/hooks/{}", server.url(), added.repository.id)).body(body.clone());
+        let mut request =
+            http.post(format!("{}/hooks/{}", server.url(), added.repository.id)).body(body.clone());
         for (name, value) in forge.headers(&event, body.as_bytes(), &added.webhook_secret) {
             request = request.header(name, value);
         }

@@ -201,7 +201,9 @@ fn token(file: &Path) -> Result<String> {
     } else {
         std::fs::read_to_string(file).map(|read| text = read)
     };
-    read.map_err(|e| CliError::usage(format!("the token file {} cannot be read", file.display())).because(&e))?;
+    read.map_err(|e| {
+        CliError::usage(format!("the token file {} cannot be read", file.display())).because(&e)
+    })?;
     Ok(text.trim().to_owned())
 }
 
@@ -245,7 +247,12 @@ async fn add(args: AddArgs, format: Format) -> Result {
         return Ok(Exit::Ok);
     }
     let repository = &added.repository;
-    output::line(&format!("repository {} is {} ({})", repository.id, printable(&repository.name), repository.forge))?;
+    output::line(&format!(
+        "repository {} is {} ({})",
+        repository.id,
+        printable(&repository.name),
+        repository.forge
+    ))?;
     if let Some(seconds) = repository.poll_seconds {
         output::say(&format!("it is asked for changes every {seconds} s"));
     }
@@ -262,7 +269,10 @@ async fn add(args: AddArgs, format: Format) -> Result {
     output::say(&match (added.webhook_created || repository.poll_seconds.is_some(), repository.has_token) {
         (true, true) => format!("  next: push, then `fleetfoot repo deliveries {}`", repository.id),
         (true, false) => {
-            format!("  next: `fleetfoot repo update {} --token-file FILE`, so that commits show results", repository.id)
+            format!(
+                "  next: `fleetfoot repo update {} --token-file FILE`, so that commits show results",
+                repository.id
+            )
         }
         (false, _) => format!(
             "  next: create a webhook with this address and secret (JSON, all events) at {}, then push",
@@ -292,7 +302,10 @@ async fn list(args: ListArgs, format: Format) -> Result {
         ]
     };
     let rows: Vec<Vec<String>> = all.items.iter().map(row).collect();
-    output::print(&style::table(&["ID", "NAME", "FORGE", "PROJECT", "HEARS BY", "TOKEN", "ADDED", "ERROR"], &rows))?;
+    output::print(&style::table(
+        &["ID", "NAME", "FORGE", "PROJECT", "HEARS BY", "TOKEN", "ADDED", "ERROR"],
+        &rows,
+    ))?;
     Ok(Exit::Ok)
 }
 
@@ -304,11 +317,19 @@ async fn show(args: ShowArgs, format: Format) -> Result {
         return Ok(Exit::Ok);
     }
     let style = Style::stdout();
-    output::line(&style.bold(&format!("{} ({}, {})", printable(&repository.name), repository.id, repository.forge)))?;
+    output::line(&style.bold(&format!(
+        "{} ({}, {})",
+        printable(&repository.name),
+        repository.id,
+        repository.forge
+    )))?;
     let yes = |b: bool| if b { "yes" } else { "no" };
     for (name, value) in [
         ("address", repository.url.as_str()),
-        ("api", if repository.api_url.is_empty() { "none: commits show nothing" } else { &repository.api_url }),
+        (
+            "api",
+            if repository.api_url.is_empty() { "none: commits show nothing" } else { &repository.api_url },
+        ),
         ("webhook", &repository.webhook_url),
         ("project", &repository.project),
         ("default branch", repository.default_branch.as_deref().unwrap_or("unknown")),
@@ -323,7 +344,8 @@ async fn show(args: ShowArgs, format: Format) -> Result {
     }
     let schedules = repository.schedules.unwrap_or_default();
     if !schedules.is_empty() {
-        let at = |t: Option<fleetfoot_model::Timestamp>| t.map_or_else(|| "never".to_owned(), |t| t.to_string());
+        let at =
+            |t: Option<fleetfoot_model::Timestamp>| t.map_or_else(|| "never".to_owned(), |t| t.to_string());
         let rows: Vec<Vec<String>> = schedules
             .iter()
             .map(|s| {
@@ -387,7 +409,9 @@ async fn remove(args: RemoveArgs, format: Format) -> Result {
     client.remove_repository(id).await?;
     match format {
         Format::Json => output::json(&json!({ "removed": id }))?,
-        Format::Text => output::say(&format!("repository {id} is removed; delete its webhook at the forge too")),
+        Format::Text => {
+            output::say(&format!("repository {id} is removed; delete its webhook at the forge too"))
+        }
     }
     Ok(Exit::Ok)
 }
@@ -448,7 +472,8 @@ async fn dispatch(args: DispatchArgs, format: Format) -> Result {
             Some(text) => serde_json::from_str(text)
                 .map_err(|e| CliError::usage("--payload is not JSON").because(&e))?,
         };
-        let accepted = client.dispatch_repository(id, &DispatchRepository { event_type, client_payload }).await?;
+        let accepted =
+            client.dispatch_repository(id, &DispatchRepository { event_type, client_payload }).await?;
         match format {
             Format::Json => output::json(&accepted)?,
             Format::Text => {

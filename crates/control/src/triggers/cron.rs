@@ -106,7 +106,7 @@ impl Cron {
                 let (first, second) = match (ambiguous.offset(), self.any_hour) {
                     (AmbiguousOffset::Gap { .. }, true) => (None, None),
                     (AmbiguousOffset::Fold { .. }, true) => {
-                        (ambiguous.clone().earlier().ok(), ambiguous.later().ok())
+                        (ambiguous.earlier().ok(), ambiguous.later().ok())
                     }
                     _ => (ambiguous.compatible().ok(), None),
                 };
@@ -129,7 +129,9 @@ fn set(field: &str, least: u32, most: u32, names: &[&str]) -> Result<u64, String
     let mut bits = 0;
     for item in field.split(',') {
         let (range, step) = match item.split_once('/') {
-            Some((range, step)) => (range, Some(step.parse::<u32>().ok().filter(|s| *s > 0).ok_or_else(bad)?)),
+            Some((range, step)) => {
+                (range, Some(step.parse::<u32>().ok().filter(|s| *s > 0).ok_or_else(bad)?))
+            }
             None => (item, None),
         };
         let (from, to) = match range.split_once('-') {

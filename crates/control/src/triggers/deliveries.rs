@@ -7,8 +7,8 @@ use super::{PULSE, Trouble, backoff, pause, process, reports};
 use crate::actor::store_problem;
 use crate::{Control, Permission, Principal};
 use fleetfoot_forge::webhook::{self, Rejected};
-use fleetfoot_model::repos::{AcceptedDelivery, DeliveryOutcome, DeliveryView};
 use fleetfoot_model::api::Page;
+use fleetfoot_model::repos::{AcceptedDelivery, DeliveryOutcome, DeliveryView};
 use fleetfoot_model::{Code, Problem};
 use fleetfoot_store::{Accepted, DeliveryEnd, DeliveryRow, DeliverySource, NewDelivery};
 use parking_lot::Mutex;
@@ -79,7 +79,10 @@ impl Control {
         {
             return Err(Problem::new(
                 Code::ExpiredDelivery,
-                format!("the webhook tells of an event at {at}; it counts within {} hours", WINDOW.as_secs() / 3600),
+                format!(
+                    "the webhook tells of an event at {at}; it counts within {} hours",
+                    WINDOW.as_secs() / 3600
+                ),
             )
             .with_hint("push again, or start the workflow with `fleetfoot repo dispatch`"));
         }
@@ -128,7 +131,13 @@ impl Control {
         }
     }
 
-    pub(super) fn new_made(&self, repository: u64, delivery: &str, event: &str, payload: &Value) -> NewDelivery {
+    pub(super) fn new_made(
+        &self,
+        repository: u64,
+        delivery: &str,
+        event: &str,
+        payload: &Value,
+    ) -> NewDelivery {
         NewDelivery {
             repository,
             delivery: delivery.to_owned(),
@@ -154,7 +163,8 @@ impl Control {
         who.require(Permission::Read)?;
         self.repository_row(repository).await?;
         let cursor = cursor.map(str::parse).transpose();
-        let cursor = cursor.map_err(|_| Problem::new(Code::BadRequest, "the cursor is not one that this server gave"))?;
+        let cursor = cursor
+            .map_err(|_| Problem::new(Code::BadRequest, "the cursor is not one that this server gave"))?;
         let limit = limit.clamp(1, MAX_PAGE);
         let rows = self.inner.store.deliveries(repository, cursor, limit + 1).await;
         let mut rows = rows.map_err(|e| store_problem(&e))?;
@@ -168,7 +178,12 @@ impl Control {
     ///
     /// # Errors
     /// `forbidden`, `not_found`, `conflict` while it is queued or when its payload is gone.
-    pub async fn redeliver(&self, who: &Principal, repository: u64, id: u64) -> Result<DeliveryView, Problem> {
+    pub async fn redeliver(
+        &self,
+        who: &Principal,
+        repository: u64,
+        id: u64,
+    ) -> Result<DeliveryView, Problem> {
         who.require(Permission::Write)?;
         let fail = |e| store_problem(&e);
         let row = self.inner.store.delivery(id).await.map_err(fail)?.filter(|d| d.repository == repository);
@@ -179,10 +194,16 @@ impl Control {
         })?;
         let payload = match (row.outcome, row.payload) {
             (DeliveryOutcome::Queued, _) => {
-                return Err(Problem::new(Code::Conflict, format!("delivery {id} is still to be carried out")));
+                return Err(Problem::new(
+                    Code::Conflict,
+                    format!("delivery {id} is still to be carried out"),
+                ));
             }
             (_, None) => {
-                return Err(Problem::new(Code::Conflict, format!("the payload of delivery {id} is not kept any more")));
+                return Err(Problem::new(
+                    Code::Conflict,
+                    format!("the payload of delivery {id} is not kept any more"),
+                ));
             }
             (_, Some(payload)) => payload,
         };
@@ -287,7 +308,8 @@ async fn carry_out(control: &Control, delivery: DeliveryRow) {
         Err(trouble) => {
             debug!(delivery = id, error = trouble.message, "a delivery could not be carried out");
             if trouble.forge {
-                let noted = inner.store.note_repository(delivery.repository, None, Some(trouble.message.clone()));
+                let noted =
+                    inner.store.note_repository(delivery.repository, None, Some(trouble.message.clone()));
                 if let Err(e) = noted.await {
                     warn!(error = %e, "the state of a repository cannot be noted");
                 }

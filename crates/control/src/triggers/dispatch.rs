@@ -9,10 +9,10 @@ use crate::{Control, Permission, Principal};
 use fleetfoot_forge::mirror::{File, GitErrorKind, Mirror, is_ref_name};
 use fleetfoot_model::api::Created;
 use fleetfoot_model::event::{EventFacts, Matching};
+use fleetfoot_model::repos::DeliveryOutcome;
 use fleetfoot_model::repos::{AcceptedDelivery, DispatchRepository, DispatchWorkflow};
 use fleetfoot_model::{Code, Problem};
 use fleetfoot_store::{DeliveryEnd, RepositoryRow, TriggerRun};
-use fleetfoot_model::repos::DeliveryOutcome;
 use serde_json::json;
 
 impl Control {
@@ -45,9 +45,12 @@ impl Control {
             )
             .with_hint("add `workflow_dispatch:` under `on:`"));
         }
-        let payload =
-            process::made_of(&row, json!({ "ref": located.git_ref, "workflow": file.path, "inputs": request.inputs }));
-        let mut run = process::request_of(self, &row, file, called, &located, ("workflow_dispatch", payload))?;
+        let payload = process::made_of(
+            &row,
+            json!({ "ref": located.git_ref, "workflow": file.path, "inputs": request.inputs }),
+        );
+        let mut run =
+            process::request_of(self, &row, file, called, &located, ("workflow_dispatch", payload))?;
         run.inputs = request.inputs;
         let mut created = self.create_runs_of(who, vec![(run, Provenance::default())], None).await?;
         let created = created.pop().ok_or_else(|| Problem::new(Code::Internal, "no run was created"))?;
@@ -56,7 +59,12 @@ impl Control {
     }
 
     /// Keeps the run among the deliveries, so that its commit shows the result.
-    async fn note_dispatch(&self, row: &RepositoryRow, created: &Created, sha: String) -> Result<(), Problem> {
+    async fn note_dispatch(
+        &self,
+        row: &RepositoryRow,
+        created: &Created,
+        sha: String,
+    ) -> Result<(), Problem> {
         let run = TriggerRun {
             run: created.run,
             repository: row.id,
@@ -64,7 +72,8 @@ impl Control {
             event: "workflow_dispatch".to_owned(),
             depth: 0,
         };
-        let mut new = self.new_made(row.id, &format!("dispatch:{}", created.run), "workflow_dispatch", &json!({}));
+        let mut new =
+            self.new_made(row.id, &format!("dispatch:{}", created.run), "workflow_dispatch", &json!({}));
         // Not for the worker: it ends here, before it falls due.
         new.received_at = new.received_at + std::time::Duration::from_secs(60);
         let accepted = self.inner.store.accept_delivery(new).await.map_err(Trouble::from)?;
@@ -82,7 +91,12 @@ impl Control {
         Ok(())
     }
 
-    fn find_workflow<'f>(&self, files: &'f [File], asked: &str, located: &Located) -> Result<&'f File, Problem> {
+    fn find_workflow<'f>(
+        &self,
+        files: &'f [File],
+        asked: &str,
+        located: &Located,
+    ) -> Result<&'f File, Problem> {
         let by_path = |f: &&File| f.path == asked || f.path.rsplit('/').next() == Some(asked);
         let by_name = |f: &&File| {
             let document = self.inner.documents.parse(KIND, &f.path, &f.text);

@@ -27,7 +27,11 @@ fn gone(what: &str) -> Trouble {
 }
 
 /// Finds and fetches the commit of an event.
-pub(super) async fn locate(mirror: &Mirror, row: &RepositoryRow, event: &Happening) -> Result<Located, Trouble> {
+pub(super) async fn locate(
+    mirror: &Mirror,
+    row: &RepositoryRow,
+    event: &Happening,
+) -> Result<Located, Trouble> {
     match &event.place {
         Place::Commit { git_ref, sha } => {
             mirror.ensure(sha, Some(git_ref)).await?;
@@ -80,9 +84,10 @@ async fn pull(
         ForgeKind::Github => (Some(format!("refs/pull/{number}/merge")), format!("refs/pull/{number}/head")),
         // These two make no merge.
         ForgeKind::Gitea | ForgeKind::Forgejo => (None, format!("refs/pull/{number}/head")),
-        ForgeKind::Gitlab => {
-            (Some(format!("refs/merge-requests/{number}/merge")), format!("refs/merge-requests/{number}/head"))
-        }
+        ForgeKind::Gitlab => (
+            Some(format!("refs/merge-requests/{number}/merge")),
+            format!("refs/merge-requests/{number}/head"),
+        ),
     };
     let base = match &event.change {
         Change::Pull { base, .. } => Some(format!("refs/heads/{base}")),
@@ -93,7 +98,10 @@ async fn pull(
     if let Some(merge) = merge {
         while looks > 0 {
             looks -= 1;
-            let refs: Vec<&str> = [Some(merge.as_str()), Some(head_ref.as_str()), base.as_deref()].into_iter().flatten().collect();
+            let refs: Vec<&str> = [Some(merge.as_str()), Some(head_ref.as_str()), base.as_deref()]
+                .into_iter()
+                .flatten()
+                .collect();
             match mirror.fetch(&refs).await {
                 Ok(()) => {
                     if let Some(sha) = mirror.resolve(&merge).await?
@@ -123,7 +131,11 @@ async fn pull(
 }
 
 /// The files that an event changed.
-pub(super) async fn changed(mirror: &Mirror, row: &RepositoryRow, change: &Change) -> Result<ChangedPaths, Trouble> {
+pub(super) async fn changed(
+    mirror: &Mirror,
+    row: &RepositoryRow,
+    change: &Change,
+) -> Result<ChangedPaths, Trouble> {
     let known = |paths| Ok(ChangedPaths::Listed(paths));
     match change {
         Change::None => Ok(ChangedPaths::Unknown),
@@ -180,7 +192,13 @@ mod tests {
 
     #[test]
     fn messages_that_skip() {
-        for yes in ["x [skip ci]", "[CI SKIP] x", "a\n\n[no ci]", "x\n\nskip-checks: true\n", "x\n\ny\n\nskip-checks:true"] {
+        for yes in [
+            "x [skip ci]",
+            "[CI SKIP] x",
+            "a\n\n[no ci]",
+            "x\n\nskip-checks: true\n",
+            "x\n\ny\n\nskip-checks:true",
+        ] {
             assert!(says_skip(yes), "{yes}");
         }
         for no in ["", "skip ci", "skip-checks: true", "x\nskip-checks: true", "[skip] [ci]"] {

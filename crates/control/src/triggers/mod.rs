@@ -142,8 +142,11 @@ impl Inner {
         if let Some(client) = self.triggers.client.get() {
             return Ok(client.clone());
         }
-        let client = ForgeClient::new()
-            .map_err(|e| Trouble { message: e.to_string(), passing: false, forge: false })?;
+        let client = ForgeClient::new().map_err(|e| Trouble {
+            message: e.to_string(),
+            passing: false,
+            forge: false,
+        })?;
         Ok(self.triggers.client.get_or_init(|| client).clone())
     }
 }
@@ -163,7 +166,11 @@ fn backoff(tries: u32) -> Duration {
 }
 
 /// Sleeps until a time of the wall clock, a wake-up, or the pulse. `false` when the server stops.
-async fn pause(inner: &Inner, woken: std::pin::Pin<&mut tokio::sync::futures::Notified<'_>>, until: Option<Timestamp>) -> bool {
+async fn pause(
+    inner: &Inner,
+    woken: std::pin::Pin<&mut tokio::sync::futures::Notified<'_>>,
+    until: Option<Timestamp>,
+) -> bool {
     let rest = until.map_or(PULSE, |at| at.since(inner.clock.wall()).min(PULSE));
     tokio::select! {
         () = woken => true,

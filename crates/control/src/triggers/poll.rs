@@ -3,13 +3,14 @@
 //! in the transaction that remembers the new refs.
 
 use super::process::{self, SCAN};
-use super::repositories::rest_after;
-use super::{Trouble, pause};
+use super::{Trouble, backoff, pause};
 use crate::Control;
 use fleetfoot_model::Timestamp;
 use fleetfoot_store::{NewDelivery, RepositoryRow};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 use tracing::{debug, warn};
 
@@ -91,11 +92,20 @@ async fn look(control: &Control, row: &RepositoryRow) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Looks at every repository at its interval, until the server stops.
+/// When a repository is looked at next, by the steady clock.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    /// Absent while it is being looked at.
+    due: Option<Timestamp>,
+    /// Looks that failed since the last that did not.
+    failures: u32,
+}
+
+/// Looks at every repository at its interval, until the server stops. A forge that does not answer
+/// keeps no other waiting.
 pub(super) async fn work(control: Control) {
     let inner = &control.inner;
-    // When each is due by the steady clock, and how often it failed since.
-    let mut due: HashMap<u64, (Timestamp, u32)> = HashMap::new();
+    let turns: Arc<Mutex<HashMap<u64, Turn>>> = Arc::default();
     loop {
         let woken = inner.triggers.polls.notified();
         tokio::pin!(woken);
@@ -107,39 +117,112 @@ pub(super) async fn work(control: Control) {
                 Vec::new()
             }
         };
-        due.retain(|id, _| rows.iter().any(|r| r.id == *id && r.poll_seconds.is_some()));
         let now = inner.clock.steady();
-        let ready = rows.iter().filter(|r| r.poll_seconds.is_some());
-        let ready = ready.filter(|r| due.get(&r.id).is_none_or(|(at, _)| *at <= now));
-        let looks = ready.map(|row| {
-            let control = &control;
-            async move {
-                let result = tokio::select! {
-                    result = look(control, row) => result,
-                    () = control.inner.stopping.cancelled() => Ok(()),
+        let ready: Vec<RepositoryRow> = {
+            let mut turns = turns.lock();
+            turns.retain(|id, turn| {
+                turn.due.is_none() || rows.iter().any(|r| r.id == *id && r.poll_seconds.is_some())
+            });
+            let polled = rows.into_iter().filter(|r| r.poll_seconds.is_some());
+            polled
+                .filter(|row| {
+                    let turn = turns.entry(row.id).or_insert(Turn { due: Some(now), failures: 0 });
+                    let ready = turn.due.is_some_and(|at| at <= now);
+                    if ready {
+                        turn.due = None;
+                    }
+                    ready
+                })
+                .collect()
+        };
+        for row in ready {
+            let (control, turns) = (control.clone(), turns.clone());
+            inner.tasks.spawn(async move {
+                let failed = tokio::select! {
+                    result = look(&control, &row) => result.err(),
+                    () = control.inner.stopping.cancelled() => None,
                 };
-                (row, result)
-            }
-        });
-        for (row, result) in futures_util::future::join_all(looks).await {
-            let interval = Duration::from_secs(row.poll_seconds.unwrap_or(60).into());
-            let failures = due.get(&row.id).map_or(0, |(_, n)| *n);
-            let (rest, failures) = match result {
-                Ok(()) => (interval, 0),
-                Err(e) => {
+                if let Some(e) = &failed {
                     debug!(repository = row.id, error = e.message, "a look at a forge failed");
-                    if let Err(e) = inner.store.note_repository(row.id, None, Some(e.message)).await {
+                    let noted = control.inner.store.note_repository(row.id, None, Some(e.message.clone()));
+                    if let Err(e) = noted.await {
                         warn!(error = %e, "the state of a repository cannot be noted");
                     }
-                    (interval.max(rest_after(failures)), failures + 1)
                 }
-            };
-            due.insert(row.id, (inner.clock.steady() + rest, failures));
+                if let Some(turn) = turns.lock().get_mut(&row.id) {
+                    let interval = Duration::from_secs(row.poll_seconds.unwrap_or(60).into());
+                    let rest = if failed.is_some() { interval.max(backoff(turn.failures)) } else { interval };
+                    turn.failures = if failed.is_some() { turn.failures.saturating_add(1) } else { 0 };
+                    turn.due = Some(control.inner.clock.steady() + rest);
+                }
+                control.inner.triggers.polls.notify_one();
+            });
         }
-        let rest = due.values().map(|(at, _)| at.since(inner.clock.steady())).min();
+        let rest = turns.lock().values().filter_map(|t| t.due).map(|at| at.since(inner.clock.steady())).min();
         let until = rest.map(|rest| inner.clock.wall() + rest);
         if !pause(inner, woken, until).await {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fleetfoot_model::repos::{ForgeKind, ForkApproval};
+    use proptest::prelude::*;
+
+    fn row() -> RepositoryRow {
+        RepositoryRow {
+            id: 1,
+            forge: ForgeKind::Gitea,
+            name: "o/r".to_owned(),
+            url: "https://x/o/r".to_owned(),
+            api_url: String::new(),
+            web_url: String::new(),
+            project: String::new(),
+            default_branch: Some("main".to_owned()),
+            webhook_secret: Vec::new(),
+            token: None,
+            share_token: false,
+            poll_seconds: Some(60),
+            fork_approval: ForkApproval::default(),
+            refs: None,
+            error: None,
+            created_at: Timestamp(0),
+        }
+    }
+
+    fn refs(all: &[(&str, u8)]) -> BTreeMap<String, String> {
+        all.iter().map(|(name, n)| ((*name).to_owned(), format!("{n:040x}"))).collect()
+    }
+
+    #[test]
+    fn every_kind_of_difference() {
+        let old = refs(&[("refs/heads/main", 1), ("refs/heads/gone", 1), ("refs/tags/v1", 1)]);
+        let new = refs(&[("refs/heads/main", 2), ("refs/tags/v1", 1), ("refs/tags/v2", 2)]);
+        let all = differences(&row(), &old, &new);
+        let told: Vec<_> =
+            all.iter().map(|(_, event, p)| format!("{event} {}", p["ref"].as_str().unwrap())).collect();
+        assert_eq!(told, ["push refs/heads/main", "create v2", "push refs/tags/v2", "delete gone"]);
+        assert_eq!(all[0].2["before"], format!("{:040x}", 1));
+        assert_eq!(all[2].2["before"], ZERO);
+    }
+
+    proptest! {
+        /// What a poll makes is understood, and equal refs make nothing.
+        #[test]
+        fn what_is_told_is_understood(
+            old in prop::collection::btree_map("refs/(heads|tags)/[a-z]{1,3}", 1_u8..4, 0..6),
+            new in prop::collection::btree_map("refs/(heads|tags)/[a-z]{1,3}", 1_u8..4, 0..6),
+        ) {
+            let shas = |m: &BTreeMap<String, u8>| m.iter().map(|(k, n)| (k.clone(), format!("{n:040x}"))).collect::<BTreeMap<_, _>>();
+            let (old, new) = (shas(&old), shas(&new));
+            let all = differences(&row(), &old, &new);
+            prop_assert_eq!(all.is_empty(), old == new);
+            for (_, event, payload) in all {
+                prop_assert!(fleetfoot_forge::normalise(ForgeKind::Github, event, &payload).is_ok());
+            }
         }
     }
 }

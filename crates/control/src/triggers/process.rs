@@ -8,13 +8,13 @@ use crate::submit::Provenance;
 use crate::{Control, Idempotency, Principal};
 use fleetfoot_forge::mirror::{File, Mirror};
 use fleetfoot_forge::{Change, Happening, NotAnEvent, Place, normalise};
+use fleetfoot_model::Problem;
 use fleetfoot_model::api::CreateRun;
 use fleetfoot_model::diagnostic::Source;
 use fleetfoot_model::event::{ChangedPaths, EventFacts, Matching};
 use fleetfoot_model::plan::Document;
 use fleetfoot_model::repos::{ForgeKind, ForkApproval};
 use fleetfoot_model::spec::Repository;
-use fleetfoot_model::Problem;
 use fleetfoot_store::{DeliveryRow, DeliverySource, RepositoryRow, TriggerRun};
 use indexmap::IndexMap;
 use serde_json::{Value, json};
@@ -42,7 +42,11 @@ pub(super) struct Done {
 pub(super) async fn process(control: &Control, delivery: &DeliveryRow) -> Result<Done, Trouble> {
     let inner = &control.inner;
     let Some(mut row) = inner.store.repository(delivery.repository).await? else {
-        return Err(Trouble { message: "the repository was removed".to_owned(), passing: false, forge: false });
+        return Err(Trouble {
+            message: "the repository was removed".to_owned(),
+            passing: false,
+            forge: false,
+        });
     };
     let mut payload: Value = serde_json::from_str(delivery.payload.as_deref().unwrap_or("null"))
         .map_err(|e| Trouble { message: e.to_string(), passing: false, forge: false })?;
@@ -242,7 +246,8 @@ impl Work<'_> {
             ..request
         };
         let key = format!("delivery:{}:{}:{}", self.delivery.id, event.name, file.path);
-        let idempotency = Idempotency { request_hash: *blake3::hash(key.as_bytes()).as_bytes(), key: short(key) };
+        let idempotency =
+            Idempotency { request_hash: *blake3::hash(key.as_bytes()).as_bytes(), key: short(key) };
         let mut created = self
             .control
             .create_runs_of(&Principal::System, vec![(request, provenance)], Some(idempotency))
@@ -257,7 +262,12 @@ impl Work<'_> {
             repository: self.row.id,
             sha: event.report_sha.clone().unwrap_or_else(|| located.sha.clone()),
             event: event.name.clone(),
-            depth: self.own.get("depth").and_then(Value::as_u64).and_then(|d| u32::try_from(d).ok()).unwrap_or(0),
+            depth: self
+                .own
+                .get("depth")
+                .and_then(Value::as_u64)
+                .and_then(|d| u32::try_from(d).ok())
+                .unwrap_or(0),
         })
     }
 

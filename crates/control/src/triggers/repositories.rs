@@ -1,7 +1,7 @@
 //! Adding, showing, changing and removing repositories. Secrets go in sealed
 //! and come out in one answer only: that of the add.
 
-use super::{Trouble, backoff};
+use super::Trouble;
 use crate::actor::store_problem;
 use crate::vault::random;
 use crate::{Control, Permission, Principal};
@@ -47,8 +47,11 @@ impl Control {
         }
         let added = self.inner.store.add_repository(row.clone()).await.map_err(|e| store_problem(&e))?;
         row.id = added.ok_or_else(|| {
-            Problem::new(Code::Conflict, format!("project {} has the repository {} already", row.project, row.url))
-                .with_hint("`fleetfoot repo list` shows it; `fleetfoot repo update` changes it")
+            Problem::new(
+                Code::Conflict,
+                format!("project {} has the repository {} already", row.project, row.url),
+            )
+            .with_hint("`fleetfoot repo list` shows it; `fleetfoot repo update` changes it")
         })?;
         let subject = format!("repository:{}", row.id);
         let audit = self.audit_op(who, "repository.add", &subject, json!({ "url": row.url }));
@@ -153,7 +156,8 @@ impl Control {
         if !self.inner.store.update_repository(row.clone()).await.map_err(|e| store_problem(&e))? {
             return Err(no_repository(id));
         }
-        self.apply(vec![self.audit_op(who, "repository.update", &format!("repository:{id}"), json!({}))]).await?;
+        self.apply(vec![self.audit_op(who, "repository.update", &format!("repository:{id}"), json!({}))])
+            .await?;
         self.inner.triggers.polls.notify_one();
         Ok(self.view(row))
     }
@@ -174,7 +178,8 @@ impl Control {
             tracing::debug!(repository = id, error = %e, "no mirror was removed");
         }
         self.inner.triggers.mirrors.lock().remove(&id);
-        self.apply(vec![self.audit_op(who, "repository.remove", &format!("repository:{id}"), json!({}))]).await
+        self.apply(vec![self.audit_op(who, "repository.remove", &format!("repository:{id}"), json!({}))])
+            .await
     }
 
     pub(super) async fn repository_row(&self, id: u64) -> Result<RepositoryRow, Problem> {
@@ -331,11 +336,6 @@ fn name_of(forge: ForgeKind, path: &str) -> String {
     parts[parts.len().saturating_sub(2)..].join("/")
 }
 
-/// How long the next look at a forge waits after this many failures.
-pub(super) fn rest_after(tries: u32) -> std::time::Duration {
-    backoff(tries)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -351,7 +351,12 @@ mod tests {
             ("git@github.com:o/r.git", ForgeKind::Github, "o/r", "https://api.github.com"),
             ("https://codeberg.org/o/r", ForgeKind::Forgejo, "o/r", "https://codeberg.org/api/v1"),
             ("https://gitlab.com/g/s/r.git", ForgeKind::Gitlab, "g/s/r", "https://gitlab.com/api/v4"),
-            ("ssh://git@gitea.example.org:2222/o/r", ForgeKind::Gitea, "o/r", "https://gitea.example.org/api/v1"),
+            (
+                "ssh://git@gitea.example.org:2222/o/r",
+                ForgeKind::Gitea,
+                "o/r",
+                "https://gitea.example.org/api/v1",
+            ),
             ("http://gitea.local:3000/o/r", ForgeKind::Gitea, "o/r", "http://gitea.local:3000/api/v1"),
         ] {
             let row = row(url, None).unwrap();
@@ -359,7 +364,9 @@ mod tests {
         }
         let local = row("/srv/git/o/r.git", Some(ForgeKind::Gitea)).unwrap();
         assert_eq!((local.name.as_str(), local.api_url.as_str()), ("o/r", ""));
-        for bad in ["https://git.example.org/o/r", "https://token@github.com/o/r", "ext::sh", "https://github.com/r"] {
+        for bad in
+            ["https://git.example.org/o/r", "https://token@github.com/o/r", "ext::sh", "https://github.com/r"]
+        {
             assert_eq!(row(bad, None).unwrap_err().code, Code::BadRequest, "{bad}");
         }
     }

@@ -34,7 +34,11 @@ pub(super) fn decide(row: &ScheduleRow, cron: &Cron, now: Timestamp) -> Decision
     let Some(next) = row.next_at else { return Decision::Wait };
     if next <= now {
         let after = cron.next(now);
-        return if now.since(next) <= LATE { Decision::Fire(next, after) } else { Decision::Skip(next, after) };
+        return if now.since(next) <= LATE {
+            Decision::Fire(next, after)
+        } else {
+            Decision::Skip(next, after)
+        };
     }
     // A clock that ran ahead for a while moved the next time away with it. What fired already for a
     // later time never fires for it again.
@@ -100,7 +104,8 @@ pub(super) async fn pass(control: &Control, now: Timestamp) -> Result<Option<Tim
             }
             Decision::Skip(at, next) => {
                 row.next_at = next;
-                row.note = Some(format!("{at} passed while the server was down, more than an hour ago: skipped"));
+                row.note =
+                    Some(format!("{at} passed while the server was down, more than an hour ago: skipped"));
                 None
             }
         };

@@ -162,7 +162,10 @@ async fn a_schedule_fires_once_for_each_time_whatever_happens_to_the_clock() {
     let ended = stage.ended(2).await;
     let run = ended.iter().find(|d| d.event == "schedule").unwrap().runs[0];
     let params = stage.control.inner.store.run_payload(run).await.unwrap().unwrap().params;
-    assert_eq!((params.event_name.as_str(), &params.event["schedule"]), ("schedule", &Value::from("30 3 * * *")));
+    assert_eq!(
+        (params.event_name.as_str(), &params.event["schedule"]),
+        ("schedule", &Value::from("30 3 * * *"))
+    );
     assert_eq!(params.event.get("fleetfoot"), None);
 
     // A restart remembers; half an hour late fires, a day late is skipped and said.

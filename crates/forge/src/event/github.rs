@@ -1,8 +1,8 @@
 //! GitHub's webhooks: their payloads are what workflows expect already. Also
 //! the shape of events that are made here (polling, schedules, dispatches).
 
-use super::{Happening, NotAnEvent, create, elsewhere, name, pull, push, release, text};
 use super::{Change, Place, account};
+use super::{Happening, NotAnEvent, create, elsewhere, name, pull, push, release, text};
 use serde_json::Value;
 
 /// Events that start workflows on the default branch.
@@ -78,10 +78,5 @@ fn status(payload: Value) -> Result<Vec<Happening>, NotAnEvent> {
 fn workflow_run(payload: Value) -> Result<Vec<Happening>, NotAnEvent> {
     let filter_ref = name(&payload, "/workflow_run/head_branch").map(|b| format!("refs/heads/{b}"));
     let actor = account(&payload, "/sender");
-    Ok(vec![Happening {
-        filter_ref,
-        actor,
-        change: Change::None,
-        ..elsewhere("workflow_run", payload)
-    }])
+    Ok(vec![Happening { filter_ref, actor, change: Change::None, ..elsewhere("workflow_run", payload) }])
 }

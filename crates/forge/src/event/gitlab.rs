@@ -1,7 +1,9 @@
 //! GitLab: the same things in other words. Payloads are written anew in
 //! GitHub's shape; what has no counterpart there is left out.
 
-use super::{Change, Happening, NotAnEvent, Place, ZERO, create, elsewhere, number, pull, push, release, text};
+use super::{
+    Change, Happening, NotAnEvent, Place, ZERO, create, elsewhere, number, pull, push, release, text,
+};
 use serde_json::{Value, json};
 
 pub(super) fn read(event: &str, payload: &Value) -> Result<Vec<Happening>, NotAnEvent> {
@@ -101,7 +103,8 @@ fn commit(theirs: &Value) -> Value {
 fn pull_request(payload: &Value, at: &str) -> Value {
     let field = |name: &str| payload.pointer(&format!("{at}/{name}")).cloned().unwrap_or(Value::Null);
     let side = |name: &str, sha: Value| {
-        let project = |key: &str| payload.pointer(&format!("{at}/{name}/{key}")).cloned().unwrap_or(Value::Null);
+        let project =
+            |key: &str| payload.pointer(&format!("{at}/{name}/{key}")).cloned().unwrap_or(Value::Null);
         json!({
             "ref": field(&format!("{name}_branch")),
             "sha": sha,
@@ -206,7 +209,8 @@ fn issue(payload: &Value) -> Result<Vec<Happening>, NotAnEvent> {
         "update" if payload.pointer("/changes/labels").is_some() => "labeled",
         _ => "edited",
     };
-    let field = |name: &str| payload.pointer(&format!("/object_attributes/{name}")).cloned().unwrap_or(Value::Null);
+    let field =
+        |name: &str| payload.pointer(&format!("/object_attributes/{name}")).cloned().unwrap_or(Value::Null);
     let mut shaped = shell(payload);
     if let Some(map) = super::object(&mut shaped) {
         map.insert("action".to_owned(), json!(action));

@@ -90,16 +90,16 @@ fn new_and_deleted_refs() {
     let all = normalise(ForgeKind::Gitlab, "Tag Push Hook", &new).unwrap();
     assert_eq!(all.iter().map(|h| h.name.as_str()).collect::<Vec<_>>(), ["push", "create"]);
     assert_eq!(all[1].place, Place::Commit { git_ref: "refs/tags/v1".into(), sha: B.into() });
-    assert_eq!((text(&all[1].payload, "/ref"), text(&all[1].payload, "/ref_type")), (Some("v1"), Some("tag")));
+    assert_eq!(
+        (text(&all[1].payload, "/ref"), text(&all[1].payload, "/ref_type")),
+        (Some("v1"), Some("tag"))
+    );
     let mut gone = gitlab_push();
     gone["after"] = json!(ZERO);
     assert_eq!(one(ForgeKind::Gitlab, "Push Hook", gone).name, "delete");
     let mut gone = github_push();
     gone["after"] = json!(ZERO);
-    assert!(matches!(
-        normalise(ForgeKind::Github, "push", &gone),
-        Err(NotAnEvent::Uninteresting(_))
-    ));
+    assert!(matches!(normalise(ForgeKind::Github, "push", &gone), Err(NotAnEvent::Uninteresting(_))));
     let created = json!({"ref": "v1", "ref_type": "tag", "sender": {"id": 1, "login": "a"}});
     assert_eq!(
         one(ForgeKind::Github, "create", created).place,
@@ -170,18 +170,35 @@ fn what_starts_nothing_says_so() {
     }
     let own = json!({"context": "fleetfoot / CI / build (push)"});
     assert!(normalise(ForgeKind::Github, "status", &own).is_err());
-    for bad in [json!({"ref": "refs/heads/main", "after": "--upload-pack=x"}), json!({"ref": "-x", "after": B})] {
-        assert!(matches!(
-            normalise(ForgeKind::Github, "push", &bad),
-            Err(NotAnEvent::Incomplete { .. })
-        ));
+    for bad in
+        [json!({"ref": "refs/heads/main", "after": "--upload-pack=x"}), json!({"ref": "-x", "after": B})]
+    {
+        assert!(matches!(normalise(ForgeKind::Github, "push", &bad), Err(NotAnEvent::Incomplete { .. })));
     }
 }
 
 const EVENTS: &[&str] = &[
-    "push", "pull_request", "pull_request_review", "pull_request_approved", "pull_request_label", "create", "delete",
-    "release", "issues", "issue_comment", "merge_group", "deployment", "status", "workflow_run", "package", "wiki",
-    "Push Hook", "Merge Request Hook", "Note Hook", "Issue Hook", "Release Hook",
+    "push",
+    "pull_request",
+    "pull_request_review",
+    "pull_request_approved",
+    "pull_request_label",
+    "create",
+    "delete",
+    "release",
+    "issues",
+    "issue_comment",
+    "merge_group",
+    "deployment",
+    "status",
+    "workflow_run",
+    "package",
+    "wiki",
+    "Push Hook",
+    "Merge Request Hook",
+    "Note Hook",
+    "Issue Hook",
+    "Release Hook",
 ];
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -192,11 +209,31 @@ fn any_json() -> impl Strategy<Value = Value> {
         "[a-z/0]{0,12}".prop_map(Value::from),
         Just(json!(A)),
         Just(json!("refs/heads/main")),
-        prop::sample::select(vec!["push", "note", "merge_request", "open", "update", "MergeRequest"]).prop_map(Value::from),
+        prop::sample::select(vec!["push", "note", "merge_request", "open", "update", "MergeRequest"])
+            .prop_map(Value::from),
     ];
     let key = prop::sample::select(vec![
-        "ref", "before", "after", "action", "pull_request", "object_kind", "object_attributes", "project", "head", "base",
-        "sha", "repo", "id", "sender", "commits", "changes", "labels", "release", "merge_request", "last_commit", "review",
+        "ref",
+        "before",
+        "after",
+        "action",
+        "pull_request",
+        "object_kind",
+        "object_attributes",
+        "project",
+        "head",
+        "base",
+        "sha",
+        "repo",
+        "id",
+        "sender",
+        "commits",
+        "changes",
+        "labels",
+        "release",
+        "merge_request",
+        "last_commit",
+        "review",
     ]);
     leaf.prop_recursive(4, 48, 6, move |inner| {
         prop_oneof![

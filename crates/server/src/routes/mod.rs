@@ -84,10 +84,7 @@ pub(crate) fn groups() -> Groups {
         .routes(routes!(logs::read))
         .merge(agents_free.clone());
     Groups {
-        quick: OpenApiRouter::default()
-            .nest(PREFIX, quick)
-            .merge(agents_quick)
-            .routes(routes!(repos::hook)),
+        quick: OpenApiRouter::default().nest(PREFIX, quick).merge(agents_quick).routes(routes!(repos::hook)),
         bulk: OpenApiRouter::default().nest(PREFIX, bulk),
         free: OpenApiRouter::default()
             .nest(PREFIX, free)

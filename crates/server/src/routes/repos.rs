@@ -68,7 +68,11 @@ pub(super) async fn list(State(app): State<App>, Reader(who): Reader) -> Answer<
 #[utoipa::path(get, path = "/repos/{id}", operation_id = "show_repository", tag = "repositories",
     params(("id" = u64, Path, description = "The repository")),
     responses((status = 200, body = RepositoryView)))]
-pub(super) async fn show(State(app): State<App>, Reader(who): Reader, id: Id<u64>) -> Answer<Json<RepositoryView>> {
+pub(super) async fn show(
+    State(app): State<App>,
+    Reader(who): Reader,
+    id: Id<u64>,
+) -> Answer<Json<RepositoryView>> {
     Ok(Json(app.control.repository(&who, id.0).await?))
 }
 

@@ -78,8 +78,12 @@ pub(super) fn repository(row: &Row<'_>) -> rusqlite::Result<RepositoryRow> {
 
 pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
     let outcome: String = row.get(6)?;
-    let all =
-        [DeliveryOutcome::Queued, DeliveryOutcome::Started, DeliveryOutcome::Ignored, DeliveryOutcome::Failed];
+    let all = [
+        DeliveryOutcome::Queued,
+        DeliveryOutcome::Started,
+        DeliveryOutcome::Ignored,
+        DeliveryOutcome::Failed,
+    ];
     Ok(DeliveryRow {
         id: unsigned(row.get(0)?),
         repository: unsigned(row.get(1)?),

@@ -3,8 +3,8 @@
 use super::Harness;
 use super::fixtures::at;
 use crate::{
-    Accepted, DeliveryEnd, DeliverySource, NewDelivery, NewReport, ReportTry, RepositoryRow, ScheduleRow, Store,
-    TriggerRun,
+    Accepted, DeliveryEnd, DeliverySource, NewDelivery, NewReport, ReportTry, RepositoryRow, ScheduleRow,
+    Store, TriggerRun,
 };
 use fleetfoot_model::ids::RunId;
 use fleetfoot_model::repos::{DeliveryOutcome, ForgeKind, ForkApproval};
@@ -106,7 +106,8 @@ pub async fn removed_repositories_leave_nothing(h: &dyn Harness) {
     assert!(store.remove_repository(id).await.expect("writes work"));
     assert!(!store.remove_repository(id).await.expect("writes work"));
     assert_eq!(store.due_deliveries(at(100), 10).await.expect("reads work"), (Vec::new(), None));
-    let next = store.add_repository(row("https://x/o/r")).await.expect("writes work").expect("it is new again");
+    let next =
+        store.add_repository(row("https://x/o/r")).await.expect("writes work").expect("it is new again");
     assert!(next > id);
     assert!(!store.is_contributor(next, 42).await.expect("reads work"));
 }
@@ -124,13 +125,17 @@ pub async fn deliveries_are_stored_once(h: &dyn Harness) {
     let names: Vec<&str> = listed.iter().map(|d| d.delivery.as_str()).collect();
     assert_eq!(names, ["c", "b"]);
     assert_eq!(store.deliveries(id, Some(listed[1].id), 2).await.expect("reads work")[0].id, first);
-    assert_eq!(store.delivery(first).await.expect("reads work").expect("it is kept").payload.as_deref(), Some("{}"));
+    assert_eq!(
+        store.delivery(first).await.expect("reads work").expect("it is kept").payload.as_deref(),
+        Some("{}")
+    );
 }
 
 /// A queued delivery ends once; its payload goes after a while, and then the row.
 pub async fn deliveries_end_once(h: &dyn Harness) {
     let (store, id) = with_repository(h).await;
-    let Accepted::New(one) = store.accept_delivery(delivery(id, "a", None)).await.expect("writes work") else {
+    let Accepted::New(one) = store.accept_delivery(delivery(id, "a", None)).await.expect("writes work")
+    else {
         panic!("it is new")
     };
     assert_eq!(store.due_deliveries(at(4), 10).await.expect("reads work"), (Vec::new(), Some(at(5))));
@@ -190,7 +195,8 @@ pub async fn schedules_move_by_compare_and_set(h: &dyn Harness) {
     let rows = store.schedules(Some(id)).await.expect("reads work");
     assert_eq!(rows.iter().map(|r| r.cron.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     let moved = ScheduleRow { next_at: Some(at(30)), last_at: Some(at(10)), ..rows[0].clone() };
-    let fire = |expected| store.move_schedule(moved.clone(), Some(at(expected)), Some(delivery(id, "s", None)));
+    let fire =
+        |expected| store.move_schedule(moved.clone(), Some(at(expected)), Some(delivery(id, "s", None)));
     assert!(fire(10).await.expect("writes work"));
     assert!(!fire(10).await.expect("writes work"));
     assert_eq!(store.deliveries(id, None, 9).await.expect("reads work").len(), 1);
@@ -222,7 +228,10 @@ pub async fn the_latest_state_is_reported(h: &dyn Harness) {
     want("running", 2).await;
     store.end_report(&first[0], ReportTry::Sent { check_run: Some(5) }).await.expect("writes work");
     let (second, _) = due(2).await;
-    assert_eq!((second.len(), second[0].state.as_str(), second[0].sent.as_deref()), (1, "running", Some("pending")));
+    assert_eq!(
+        (second.len(), second[0].state.as_str(), second[0].sent.as_deref()),
+        (1, "running", Some("pending"))
+    );
     assert_eq!(second[0].check_run, Some(5));
     let failed = ReportTry::Failed { error: "503".to_owned(), next_try: Some(at(7)) };
     store.end_report(&second[0], failed).await.expect("writes work");
@@ -249,7 +258,8 @@ pub async fn an_older_run_does_not_overrule(h: &dyn Harness) {
 /// The end of a run means one delivery.
 pub async fn ends_of_runs_are_told_once(h: &dyn Harness) {
     let (store, id) = with_repository(h).await;
-    let Accepted::New(one) = store.accept_delivery(delivery(id, "a", None)).await.expect("writes work") else {
+    let Accepted::New(one) = store.accept_delivery(delivery(id, "a", None)).await.expect("writes work")
+    else {
         panic!("it is new")
     };
     let done = end(DeliveryOutcome::Started, vec![trigger_run(id, 7), trigger_run(id, 8)], None);
