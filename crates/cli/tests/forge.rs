@@ -30,11 +30,21 @@ struct Stage {
 impl Stage {
     /// A forge that the server knows, with these arguments of `repo add` beside the usual ones.
     fn new(server: &TestServer, kind: ForgeKind, on: &str, further: &[&str]) -> Self {
+        Self::with_token(server, kind, on, further, FORGE_TOKEN)
+    }
+
+    fn with_token(
+        server: &TestServer,
+        kind: ForgeKind,
+        on: &str,
+        further: &[&str],
+        token_text: &str,
+    ) -> Self {
         let forge = FakeForge::new(kind);
         forge.work().write(CI, &workflow(on));
         forge.push("refs/heads/main", "begin");
         let token = forge.dir().join("token");
-        std::fs::write(&token, format!("{FORGE_TOKEN}\n")).unwrap();
+        std::fs::write(&token, format!("{token_text}\n")).unwrap();
         let (url, api, token) = (forge.clone_url(), forge.api_url(), token.display().to_string());
         let mut args =
             vec!["repo", "add", &url, "--forge", kind.as_str(), "--api-url", &api, "--token-file", &token];
@@ -343,6 +353,22 @@ fn reports_are_tried_again_and_shown() {
                 && r["next_try"].is_null()
         })
     });
+}
+
+#[test]
+fn the_token_of_an_app_makes_check_runs() {
+    let server = TestServer::up(BINARY, &["--slots", "1"]);
+    let token = format!("ghs_{FORGE_TOKEN}");
+    let stage = Stage::with_token(&server, ForgeKind::Github, "  push:", &[], &token);
+    let (sha, _) = stage.push(&server, "a.txt", "change");
+    stage.shows(&sha, "check fleetfoot / CI / build (push)", "success");
+    let lines: Vec<String> = stage.forge.seen().into_iter().map(|s| s.line).collect();
+    assert_eq!(
+        lines.iter().filter(|l| l.starts_with("POST ") && l.ends_with("/check-runs")).count(),
+        1,
+        "{lines:?}"
+    );
+    assert!(!lines.iter().any(|l| l.contains("/statuses/")), "{lines:?}");
 }
 
 #[test]

@@ -384,6 +384,21 @@ fn endpoint(kind: ForgeKind, line: &str, body: &Value, state: &State) -> (u16, V
     match (method, path) {
         ("GET", "") => (200, json!({ "id": REPOSITORY, "default_branch": "main" })),
         ("POST", "/hooks") => (201, json!({ "id": 1 })),
+        ("POST" | "PATCH", path) if path.starts_with("/check-runs") && kind == ForgeKind::Github => {
+            let shown = if body.get("conclusion").is_some() { "conclusion" } else { "status" };
+            state.statuses.lock().expect("the statuses").push(SentStatus {
+                sha: text("head_sha"),
+                context: format!("check {}", text("name")),
+                state: text(shown),
+                target_url: text("details_url"),
+            });
+            // Whoever changes a check run must name the one that was created.
+            match (method, path) {
+                ("POST", "/check-runs") => (201, json!({ "id": 77 })),
+                ("PATCH", "/check-runs/77") => (200, json!({ "id": 77 })),
+                _ => (404, json!({ "message": "no such check run" })),
+            }
+        }
         ("POST", path) if path.starts_with("/statuses/") => {
             let words: &[&str] = match kind {
                 ForgeKind::Gitlab => &["pending", "running", "success", "failed", "canceled"],
