@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Cancel(steer::CancelArgs),
     Rerun(steer::RerunArgs),
     #[command(subcommand)]
+    Repo(repo::RepoCommand),
+    #[command(subcommand)]
     Token(token::TokenCommand),
     #[command(subcommand)]
     Secret(secret::SecretCommand),

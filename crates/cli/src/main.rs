@@ -85,6 +85,7 @@ fn dispatch(cli: Cli) -> Result {
         Command::Why(args) => block_on(commands::show::why(args, format)),
         Command::Cancel(args) => block_on(commands::steer::cancel(args, format)),
         Command::Rerun(args) => block_on(commands::steer::rerun(args, format)),
+        Command::Repo(command) => block_on(commands::repo::run(command, format)),
         Command::Token(command) => block_on(commands::token::run(command, format)),
         Command::Secret(command) => block_on(commands::secret::run(command, format)),
         Command::Variable(command) => block_on(commands::variable::run(command, format)),

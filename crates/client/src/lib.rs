@@ -11,6 +11,7 @@ mod follow;
 mod hook;
 mod http;
 mod projects;
+mod repos;
 mod sse;
 
 pub use api::{AuditQuery, LogPiece, RunQuery};

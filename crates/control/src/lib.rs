@@ -24,6 +24,7 @@ mod runs;
 mod submit;
 mod sync;
 mod tokens;
+mod triggers;
 mod vault;
 mod views;
 mod watch;
@@ -33,6 +34,7 @@ pub use fleetfoot_store::ApprovalFilter;
 pub use loader::WorkflowLoader;
 pub use principal::{Permission, Principal};
 pub use runs::{Idempotency, RunWatcher};
+pub use triggers::Webhook;
 pub use vault::{Vault, VaultError};
 
 use actor::{Actor, Command, store_problem};
@@ -107,6 +109,7 @@ pub(crate) struct Inner {
     pub(crate) watchers: Watchers,
     pub(crate) metrics: Metrics,
     pub(crate) payloads: sync::PayloadCache,
+    pub(crate) triggers: triggers::Shared,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
@@ -142,6 +145,7 @@ impl Control {
             watchers: Watchers::default(),
             metrics: Metrics::default(),
             payloads: sync::PayloadCache::default(),
+            triggers: triggers::Shared::default(),
             commands,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -1,7 +1,7 @@
 //! Runs and jobs as callers see them: create, read, follow, cancel, repeat.
 
 use crate::actor::{Command, PreparedRun, store_problem};
-use crate::submit::{Carry, MAX_JOBS, prepare, request_of};
+use crate::submit::{Carry, MAX_JOBS, Provenance, prepare, request_of};
 use crate::sync;
 use crate::{Control, Inner, Permission, Principal};
 use fleetfoot_model::api::{CancelRun, CreateRun, Created, JobView, Page, Rerun, RunFilter, RunView};
@@ -55,6 +55,17 @@ impl Control {
         idempotency: Option<Idempotency>,
     ) -> Result<Vec<Created>, Problem> {
         who.require(Permission::Write)?;
+        let requests = requests.into_iter().map(|r| (r, Provenance::default())).collect();
+        self.create_runs_of(who, requests, idempotency).await
+    }
+
+    /// The same for runs whose provenance the control plane knows.
+    pub(crate) async fn create_runs_of(
+        &self,
+        who: &Principal,
+        requests: Vec<(CreateRun, Provenance)>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Vec<Created>, Problem> {
         let key = match idempotency {
             Some(given) => match self.replay(who, &given).await? {
                 Replay::Answered(created) => return Ok(created),
@@ -65,8 +76,9 @@ impl Control {
         let mut prepared: Vec<PreparedRun> = Vec::with_capacity(requests.len());
         let mut created: Vec<Created> = Vec::with_capacity(requests.len());
         let mut jobs = 0;
-        for (n, request) in requests.into_iter().enumerate() {
-            let (run, answer) = prepare(&self.inner, who, request, Carry::default()).await?;
+        for (n, (request, provenance)) in requests.into_iter().enumerate() {
+            let carry = Carry { provenance, ..Carry::default() };
+            let (run, answer) = prepare(&self.inner, who, request, carry).await?;
             jobs += answer.jobs.len();
             if jobs > MAX_JOBS {
                 return Err(Problem::new(
@@ -109,7 +121,8 @@ impl Control {
         awaits_approval: Option<String>,
     ) -> Result<Created, Problem> {
         who.require(Permission::Write)?;
-        let carry = Carry { untrusted, awaits_approval, ..Carry::default() };
+        let provenance = Provenance { actor: None, untrusted, awaits_approval };
+        let carry = Carry { provenance, ..Carry::default() };
         let (prepared, created) = prepare(&self.inner, who, request, carry).await?;
         self.store_runs(vec![prepared], None).await?;
         Ok(created)
@@ -269,14 +282,14 @@ impl Control {
             .open_secrets(id, &payload.sealed_secrets)
             .map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
         let done = if request.failed_only { self.succeeded_nodes(&row).await? } else { HashMap::new() };
+        // Whoever asks for the re-run approves it; its author is as little trusted as before.
+        let provenance = Provenance { awaits_approval: None, ..Provenance::of(&payload.params) };
         let carry = Carry {
             rerun_of: Some(id),
             number: Some(row.number),
             attempt: row.attempt + 1,
-            // Whoever asks for the re-run approves it; its author is as little trusted as before.
-            untrusted: payload.params.untrusted,
-            awaits_approval: None,
             done,
+            provenance,
         };
         let (prepared, created) =
             prepare(&self.inner, who, request_of(&row, &payload, secrets), carry).await?;

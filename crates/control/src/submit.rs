@@ -30,12 +30,40 @@ pub(crate) struct Carry {
     pub(crate) rerun_of: Option<RunId>,
     pub(crate) number: Option<u64>,
     pub(crate) attempt: u32,
-    /// Who caused it may not write to the repository: no stored secret for its jobs.
-    pub(crate) untrusted: bool,
-    /// Nothing starts before somebody approves; says why.
-    pub(crate) awaits_approval: Option<String>,
     /// Jobs of nodes that need not run again, by key.
     pub(crate) done: HashMap<String, Vec<JobRow>>,
+    /// Where it comes from.
+    pub(crate) provenance: Provenance,
+}
+
+/// What only the control plane says about a run, never its submitter.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Provenance {
+    /// The account that caused it; absent means the caller.
+    pub(crate) actor: Option<String>,
+    /// See [`RunParams::untrusted`].
+    pub(crate) untrusted: bool,
+    /// See [`RunParams::awaits_approval`].
+    pub(crate) awaits_approval: Option<String>,
+}
+
+impl Provenance {
+    /// That of an earlier run: running it again makes it no more trusted.
+    pub(crate) fn of(params: &RunParams) -> Self {
+        Self {
+            actor: params.actor.clone(),
+            untrusted: params.untrusted,
+            awaits_approval: params.awaits_approval.clone(),
+        }
+    }
+
+    fn apply(&self, params: &mut RunParams) {
+        params.untrusted = self.untrusted;
+        params.awaits_approval.clone_from(&self.awaits_approval);
+        if let Some(actor) = &self.actor {
+            params.actor = Some(actor.clone());
+        }
+    }
 }
 
 /// Plans one run.
@@ -49,11 +77,8 @@ pub(crate) async fn prepare(
         return Err(Problem::new(Code::BadRequest, format!("a run takes at most {MAX_SECRETS} secrets")));
     }
     let path = request.path.clone().unwrap_or_else(|| format!("<{}>", request.kind));
-    let mut params = RunParams {
-        untrusted: carry.untrusted,
-        awaits_approval: carry.awaits_approval.clone(),
-        ..params(who, &request)
-    };
+    let mut params = params(who, &request);
+    carry.provenance.apply(&mut params);
     let document =
         crate::loader::parse(inner, &request.kind, &path, &request.document, &mut params.files).await?;
     let project = request.project.clone().unwrap_or_else(|| "default".to_owned());

@@ -8,12 +8,14 @@
 pub mod api;
 pub mod boundary;
 pub mod diagnostic;
+pub mod event;
 pub mod ids;
 pub mod labels;
 pub mod logs;
 pub mod plan;
 pub mod problem;
 pub mod projects;
+pub mod repos;
 pub mod spec;
 pub mod state;
 pub mod sync;

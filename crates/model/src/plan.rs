@@ -7,6 +7,7 @@
 //! the same answer, so that a document can be parsed again after a restart.
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Source};
+use crate::event::{EventFacts, Matching, ScheduleSpec};
 use crate::ids::RunId;
 use crate::spec::{Concurrency, Contexts, JobSpec, Placement, Repository};
 use crate::state::Conclusion;
@@ -53,6 +54,16 @@ pub trait Document: Send + Sync + std::fmt::Debug {
     /// References of documents that it calls, directly or through others, and that were not given to
     /// [`Dialect::parse_with`]. While there are any, the document cannot be planned.
     fn missing(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether an event of a repository starts a run of this document.
+    fn matches(&self, event: &EventFacts) -> Matching {
+        Matching::No(format!("it does not start by itself, not for '{}' either", event.name))
+    }
+
+    /// The times at which it wants to run.
+    fn schedules(&self) -> Vec<ScheduleSpec> {
         Vec::new()
     }
 

@@ -18,6 +18,14 @@ pub enum Code {
     BadDocument,
     /// No token, or an unknown, expired or revoked one (401).
     Unauthorized,
+    /// The signature of a webhook is missing or wrong (401).
+    BadSignature,
+    /// A signed webhook is older than the window in which it counts (401).
+    ExpiredDelivery,
+    /// A signed webhook came again under another name (409).
+    ReplayedDelivery,
+    /// A forge cannot be reached or does not answer as one (502).
+    ForgeUnreachable,
     /// The token does not allow this (403).
     Forbidden,
     /// No such thing, or not yours to know (404).
@@ -54,17 +62,22 @@ impl Code {
     pub const fn status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
-            Self::Unauthorized => 401,
+            Self::Unauthorized | Self::BadSignature | Self::ExpiredDelivery => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::Conflict | Self::StaleAttempt | Self::OffsetGap | Self::IdempotencyMismatch => 409,
+            Self::Conflict
+            | Self::StaleAttempt
+            | Self::OffsetGap
+            | Self::IdempotencyMismatch
+            | Self::ReplayedDelivery => 409,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::BadDocument => 422,
             Self::VersionSkew => 426,
             Self::TooManyRequests => 429,
             Self::Internal => 500,
+            Self::ForgeUnreachable => 502,
             Self::Overloaded => 503,
             Self::DiskFull => 507,
         }
@@ -77,6 +90,10 @@ impl Code {
             Self::BadRequest => "Bad request",
             Self::BadDocument => "The document has errors",
             Self::Unauthorized => "Not authenticated",
+            Self::BadSignature => "The signature does not hold",
+            Self::ExpiredDelivery => "The delivery is too old",
+            Self::ReplayedDelivery => "The delivery came before",
+            Self::ForgeUnreachable => "The forge is out of reach",
             Self::Forbidden => "Not allowed",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",

@@ -64,6 +64,15 @@ const MATRIX: &[(&str, &str, Rule)] = &[
     ("DELETE", "/tokens/{id}", Rule::Admin),
     ("GET", "/audit", Rule::Admin),
     ("POST", "/backup", Rule::Admin),
+    ("GET", "/repos", Rule::Read),
+    ("POST", "/repos", Rule::Admin),
+    ("GET", "/repos/{id}", Rule::Read),
+    ("PATCH", "/repos/{id}", Rule::Admin),
+    ("DELETE", "/repos/{id}", Rule::Admin),
+    ("GET", "/repos/{id}/deliveries", Rule::Read),
+    ("POST", "/repos/{id}/deliveries/{delivery}/redeliver", Rule::Write),
+    ("POST", "/repos/{id}/dispatch", Rule::Write),
+    ("POST", "/repos/{id}/repository-dispatch", Rule::Write),
     ("GET", "/version", Rule::Open),
     ("GET", "/secrets", Rule::Write),
     ("PUT", "/secrets/{name}", Rule::Write),
@@ -159,7 +168,8 @@ async fn every_route_and_every_caller() {
             _ => u64::MAX >> 12,
         };
         // The name is one that nothing has.
-        let real = path.replace("{id}", &id.to_string()).replace("{name}", "nothing");
+        let real =
+            path.replace("{id}", &id.to_string()).replace("{name}", "nothing").replace("{delivery}", "1");
         let prefixes: &[&str] = if path.starts_with("/runners") { &["/api/v1", ""] } else { &["/api/v1"] };
         for (prefix, (caller, (token, refusal))) in prefixes
             .iter()

@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod jobs;
 pub mod projects;
 pub mod runs;
+pub mod triggers;
 pub mod whole;
 
 use crate::Store;
@@ -34,6 +35,7 @@ pub async fn run_all(harness: &dyn Harness) {
     runs::all(harness).await;
     jobs::all(harness).await;
     fleet::all(harness).await;
+    triggers::all(harness).await;
     whole::all(harness).await;
     projects::all(harness).await;
 }

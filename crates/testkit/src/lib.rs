@@ -2,11 +2,13 @@
 //! with the test, git repositories, conditions with a deadline, and a runner
 //! that answers at once. Nothing in the product depends on it.
 
+mod fake_forge;
 mod fake_runner;
 mod git;
 mod process;
 mod wait;
 
+pub use fake_forge::{FORGE_TOKEN, FakeForge, MAINTAINER, REPOSITORY, STRANGER, Seen, SentStatus};
 pub use fake_runner::FakeRunner;
 pub use git::GitRepository;
 pub use process::{Finished, Fleetfoot, TestRunner, TestServer, resident_bytes};

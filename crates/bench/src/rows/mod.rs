@@ -13,14 +13,15 @@ mod noop;
 mod queued;
 mod start;
 mod steps;
+mod webhook;
 
 use crate::Setting;
 use crate::report::Measure;
 use anyhow::bail;
 
-const ROWS: [&str; 15] = [
+const ROWS: [&str; 16] = [
     "start", "local", "steps", "plan", "expr", "memory", "dispatch", "cancel", "noop", "matrix", "control",
-    "batch", "log", "idle", "queued",
+    "batch", "log", "idle", "queued", "webhook",
 ];
 
 /// The rows with these names, in the order of the table; all if none is named.
@@ -49,6 +50,7 @@ pub(crate) async fn measure(row: &str, setting: &Setting) -> anyhow::Result<Vec<
         "log" => log::measure(setting).await,
         "idle" => idle::measure(setting).await,
         "queued" => queued::measure(setting).await,
+        "webhook" => webhook::measure(setting).await,
         other => bail!("there is no row '{other}'"),
     }
 }

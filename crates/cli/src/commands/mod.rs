@@ -11,6 +11,7 @@ pub(crate) mod graph;
 pub(crate) mod lint;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod repo;
 pub(crate) mod run;
 pub(crate) mod runner;
 pub(crate) mod scope;

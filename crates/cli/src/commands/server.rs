@@ -134,6 +134,7 @@ async fn foreground(
         actions: loader::config(data.join(CALLED)),
     };
     let control = wiring::control(&plane, wiring::dialects()).await?;
+    control.serve_triggers().await?;
     let admin = admin_token(&control, &data).await?;
     write_private(&data.join(ADDRESS_FILE), &format!("{local_url}\n"))?;
 

@@ -52,6 +52,9 @@ pub enum VaultError {
     /// Sealed with another key, for another run, or damaged.
     #[error("the secrets of run {0} cannot be opened with this key")]
     Sealed(RunId),
+    /// Sealed with another key, for another purpose, or damaged.
+    #[error("the {0} cannot be opened with this key")]
+    Text(String),
     /// Sealed with another key, for another place, or damaged.
     #[error("secret {name} ({scope}) cannot be opened: its row was changed or moved; set it again")]
     Secret {
@@ -343,6 +346,27 @@ impl Vault {
         serde_json::from_slice(&clear).map_err(|_| VaultError::Sealed(run))
     }
 
+    // -- what repositories are reached with --------------------------------------------
+
+    /// Encrypts a text for one purpose (`webhook of repository 3`).
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub(crate) fn seal_text(&self, purpose: &str, text: &str) -> Result<Vec<u8>, VaultError> {
+        let key = self.newest(RUN, "").ok_or_else(|| VaultError::Text(purpose.to_owned()))?;
+        let sealed = key.key.seal(text.as_bytes(), &about_text(purpose)).ok_or(VaultError::Random)?;
+        Ok([&RUN_FORMAT[..], &key.id.to_be_bytes(), &sealed].concat())
+    }
+
+    /// Decrypts what [`Vault::seal_text`] made for the same purpose.
+    ///
+    /// # Errors
+    /// If the bytes are not ours.
+    pub(crate) fn open_text(&self, purpose: &str, sealed: &[u8]) -> Result<String, VaultError> {
+        let clear = self.open_run(sealed, &about_text(purpose));
+        clear.and_then(|c| String::from_utf8(c).ok()).ok_or_else(|| VaultError::Text(purpose.to_owned()))
+    }
+
     fn open_run(&self, sealed: &[u8], about: &[u8]) -> Option<Vec<u8>> {
         let data = self.data.read();
         let mut keys = data.iter().filter(|k| k.purpose == RUN);
@@ -379,6 +403,10 @@ impl Vault {
         let expected = self.job_token(attempt);
         bool::from(expected.as_bytes().ct_eq(token.as_bytes())).then_some(attempt)
     }
+}
+
+fn about_text(purpose: &str) -> Vec<u8> {
+    format!("fleetfoot {purpose}").into_bytes()
 }
 
 fn about_run(run: RunId) -> Vec<u8> {

@@ -25,6 +25,8 @@
 //! runners (`runs-on: {group: NAME}`) is the label `group:NAME`.
 
 mod library;
+mod matching;
+mod pattern;
 mod plan;
 mod source;
 mod syntax;

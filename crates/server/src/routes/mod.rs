@@ -7,6 +7,7 @@ mod jobs;
 mod logs;
 mod meta;
 mod projects;
+mod repos;
 mod runners;
 mod runs;
 mod tokens;
@@ -67,6 +68,11 @@ pub(crate) fn groups() -> Groups {
         .routes(routes!(tokens::create, tokens::list))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::audit))
+        .routes(routes!(repos::list))
+        .routes(routes!(repos::show, repos::update, repos::remove))
+        .routes(routes!(repos::deliveries))
+        .routes(routes!(repos::redeliver))
+        .routes(routes!(repos::dispatch_repository))
         .routes(routes!(meta::version))
         .routes(routes!(projects::list_secrets))
         .routes(routes!(projects::set_secret, projects::delete_secret))
@@ -86,13 +92,18 @@ pub(crate) fn groups() -> Groups {
         .routes(routes!(approvals::approve_run))
         .routes(routes!(approvals::reject_run))
         .merge(agents_quick.clone());
-    let bulk = OpenApiRouter::default().routes(routes!(runs::batch)).routes(routes!(tokens::backup));
+    let bulk = OpenApiRouter::default()
+        .routes(routes!(runs::batch))
+        .routes(routes!(tokens::backup))
+        // These two wait for a forge.
+        .routes(routes!(repos::add))
+        .routes(routes!(repos::dispatch));
     let free = OpenApiRouter::default()
         .routes(routes!(runs::events))
         .routes(routes!(logs::read))
         .merge(agents_free.clone());
     Groups {
-        quick: OpenApiRouter::default().nest(PREFIX, quick).merge(agents_quick),
+        quick: OpenApiRouter::default().nest(PREFIX, quick).merge(agents_quick).routes(routes!(repos::hook)),
         bulk: OpenApiRouter::default().nest(PREFIX, bulk),
         free: OpenApiRouter::default()
             .nest(PREFIX, free)

@@ -16,6 +16,7 @@ use crate::source::{Report, SourceText, clip, nearest};
 use crate::syntax::{CallInterface, InputDeclaration, Trigger, Workflow};
 use evaluate::{Evaluator, World};
 use fleetfoot_model::diagnostic::{Diagnostic, Diagnostics, Source};
+use fleetfoot_model::event::{EventFacts, Matching, ScheduleSpec};
 use fleetfoot_model::plan::{Dialect, Document, Plan, PlanNode, Resolution, ResolveArgs, RunInfo, RunParams};
 use fleetfoot_model::spec::Contexts;
 use indexmap::IndexMap;
@@ -255,6 +256,16 @@ fn without_place(report: Report<'_>) -> Diagnostics {
 impl Document for WorkflowDocument {
     fn missing(&self) -> Vec<String> {
         self.library.missing.clone()
+    }
+
+    fn matches(&self, event: &EventFacts) -> Matching {
+        crate::matching::matches(self.triggers(), event)
+    }
+
+    fn schedules(&self) -> Vec<ScheduleSpec> {
+        // A starter workflow's placeholder (`$cron-daily`) never fires.
+        let all = self.triggers().iter().flat_map(|t| &t.schedules).filter(|s| !s.cron.starts_with('$'));
+        all.map(|s| ScheduleSpec { cron: s.cron.clone(), timezone: s.timezone.clone() }).collect()
     }
 
     fn warnings(&self) -> &[Diagnostic] {
