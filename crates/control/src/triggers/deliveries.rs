@@ -2,7 +2,7 @@
 //! looks at what is stored, one delivery of a repository at a time, and again
 //! later where a forge was out of reach.
 
-use super::repositories::{WEBHOOK_SECRET, no_repository};
+use super::repositories::WEBHOOK_SECRET;
 use super::{PULSE, Trouble, backoff, pause, process, reports};
 use crate::actor::store_problem;
 use crate::{Control, Permission, Principal};
@@ -185,12 +185,12 @@ impl Control {
         id: u64,
     ) -> Result<DeliveryView, Problem> {
         who.require(Permission::Write)?;
+        self.repository_row(repository).await?;
         let fail = |e| store_problem(&e);
         let row = self.inner.store.delivery(id).await.map_err(fail)?.filter(|d| d.repository == repository);
-        let row = row.ok_or_else(|| match repository {
-            0 => no_repository(repository),
-            _ => Problem::new(Code::NotFound, format!("repository {repository} has no delivery {id}"))
-                .with_hint(format!("`fleetfoot repo deliveries {repository}` shows them")),
+        let row = row.ok_or_else(|| {
+            Problem::new(Code::NotFound, format!("repository {repository} has no delivery {id}"))
+                .with_hint(format!("`fleetfoot repo deliveries {repository}` shows them"))
         })?;
         let payload = match (row.outcome, row.payload) {
             (DeliveryOutcome::Queued, _) => {

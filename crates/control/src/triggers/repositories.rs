@@ -223,7 +223,7 @@ fn internal(error: crate::VaultError) -> Problem {
     Problem::new(Code::Internal, error.to_string())
 }
 
-pub(super) fn no_repository(id: u64) -> Problem {
+fn no_repository(id: u64) -> Problem {
     Problem::new(Code::NotFound, format!("there is no repository {id}"))
         .with_hint("`fleetfoot repo list` shows them")
 }
@@ -257,7 +257,7 @@ fn row_of(request: &AddRepository) -> Result<RepositoryRow, Problem> {
     };
     let name = match &request.name {
         Some(name) => name.trim_matches('/').to_owned(),
-        None => name_of(forge, &path),
+        None => name_of(forge, &path, origin.is_empty()),
     };
     if name.is_empty() || !fleetfoot_forge::mirror::is_ref_name(&name) || !name.contains('/') {
         return Err(bad(format!("'{name}' is not OWNER/NAME"), "say it with --name OWNER/NAME"));
@@ -325,11 +325,10 @@ fn guessed(origin: &str) -> Option<ForgeKind> {
     }
 }
 
-/// The end of a path: two parts, at GitLab all of them.
-fn name_of(forge: ForgeKind, path: &str) -> String {
+/// The end of a path: two parts, at a GitLab all of them, because its groups nest.
+fn name_of(forge: ForgeKind, path: &str, local: bool) -> String {
     let path = path.trim_matches('/').trim_end_matches(".git");
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
-    let local = path.starts_with("tmp/") || path.starts_with("home/") || path.starts_with("srv/");
     if forge == ForgeKind::Gitlab && !local {
         return parts.join("/");
     }
