@@ -10,7 +10,7 @@ use fleetfoot_model::{Code, Problem, Timestamp};
 use fleetfoot_store::Store;
 use serde_json::json;
 use std::time::Duration;
-use tracing::info;
+use tracing::{info, warn};
 
 /// Data keys wrapped in one transaction.
 const BATCH: usize = 100;
@@ -22,11 +22,18 @@ pub(crate) fn vault_problem(e: &VaultError) -> Problem {
 }
 
 /// Opens the data keys, makes those that are missing, and ends a rotation that was interrupted.
-pub(crate) async fn unlock(vault: &Vault, store: &dyn Store) -> Result<(), Problem> {
+pub(crate) async fn unlock(vault: &Vault, store: &dyn Store, now: Timestamp) -> Result<(), Problem> {
     let fail = |e| store_problem(&e);
     let rows = store.data_keys().await.map_err(fail)?;
-    vault.unlock(&rows).map_err(|e| vault_problem(&e))?;
-    let missing = vault.missing().map_err(|e| vault_problem(&e))?;
+    let strange = vault.unlock(&rows).map_err(|e| vault_problem(&e))?;
+    if !strange.is_empty() {
+        warn!(
+            master_keys = strange.join(", "),
+            "secret.key does not hold the key with which the database was sealed: stored secrets cannot be read; \
+             put back the key file that belongs to this database, or set them again"
+        );
+    }
+    let missing = vault.missing(now).map_err(|e| vault_problem(&e))?;
     if !missing.is_empty() {
         store.add_data_keys(missing).await.map_err(fail)?;
         reload(vault, store).await?;
@@ -40,7 +47,7 @@ pub(crate) async fn unlock(vault: &Vault, store: &dyn Store) -> Result<(), Probl
 
 async fn reload(vault: &Vault, store: &dyn Store) -> Result<(), Problem> {
     let rows = store.data_keys().await.map_err(|e| store_problem(&e))?;
-    vault.unlock(&rows).map_err(|e| vault_problem(&e))
+    vault.unlock(&rows).map(drop).map_err(|e| vault_problem(&e))
 }
 
 /// Wraps what the old master key seals, and lets go of it when there is nothing left.

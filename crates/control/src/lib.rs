@@ -128,7 +128,7 @@ impl Control {
     ) -> Result<Self, Problem> {
         let vault =
             Vault::open(&options.data_dir).map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
-        keys::unlock(&vault, &*store).await?;
+        keys::unlock(&vault, &*store, Clock::default().wall()).await?;
         let high = store.high_water().await.map_err(|e| store_problem(&e))?;
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let inner = Arc::new(Inner {

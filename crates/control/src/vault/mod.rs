@@ -18,6 +18,7 @@ use indexmap::IndexMap;
 use keys::{Key, KeyFiles};
 use parking_lot::RwLock;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 
@@ -56,18 +57,15 @@ pub enum VaultError {
     #[error("the {0} cannot be opened with this key")]
     Text(String),
     /// Sealed with another key, for another place, or damaged.
-    #[error("secret {name} ({scope}) cannot be opened: its row was changed or moved; set it again")]
+    #[error(
+        "secret {name} ({scope}) cannot be opened: its row was changed or moved, or secret.key is not the key of this database; set it again"
+    )]
     Secret {
         /// Its name.
         name: String,
         /// Where it was found.
         scope: Scope,
     },
-    /// A data key needs a master key that is not here.
-    #[error(
-        "the database was sealed with master key {0}, which secret.key does not hold: restore the key file that belongs to this database"
-    )]
-    UnknownMaster(String),
     /// A data key does not open under its master key.
     #[error("data key {0} is damaged: restore the database from a backup")]
     DataKey(u64),
@@ -100,6 +98,8 @@ pub struct Vault {
     files: KeyFiles,
     /// The key file was made just now: nothing was ever sealed with it.
     fresh: bool,
+    /// Some data keys need a master key that is not here.
+    locked: AtomicBool,
     masters: RwLock<Masters>,
     /// From the oldest.
     data: RwLock<Vec<DataKey>>,
@@ -123,24 +123,28 @@ impl Vault {
         Ok(Self {
             files,
             fresh,
+            locked: AtomicBool::new(false),
             masters: RwLock::new(Masters { current, next }),
             data: RwLock::new(Vec::new()),
         })
     }
 
-    /// Opens the data keys.
+    /// Opens the data keys. Those that need a master key that is not here (a database without its key
+    /// file) stay as they are, and nothing that they seal opens; answers the fingerprints of the master
+    /// keys that are missing.
     ///
     /// # Errors
-    /// If one is sealed with a master key that is not here, or damaged: nothing can go on without it.
-    pub fn unlock(&self, rows: &[DataKeyRow]) -> Result<(), VaultError> {
+    /// If a key is damaged.
+    pub fn unlock(&self, rows: &[DataKeyRow]) -> Result<Vec<String>, VaultError> {
         let masters = self.masters.read();
         let mut data = Vec::with_capacity(rows.len());
+        let mut strange: Vec<String> = Vec::new();
         for row in rows {
-            let master = [Some(&masters.current), masters.next.as_ref()]
-                .into_iter()
-                .flatten()
-                .find(|m| m.fingerprint() == row.master)
-                .ok_or_else(|| VaultError::UnknownMaster(hex(&row.master)))?;
+            let mut known = [Some(&masters.current), masters.next.as_ref()].into_iter().flatten();
+            let Some(master) = known.find(|m| m.fingerprint() == row.master) else {
+                strange.push(hex(&row.master));
+                continue;
+            };
             let clear = master.open(&row.sealed, &about_key(row.id, &row.purpose, &row.project));
             let key = clear.and_then(|c| c.try_into().ok()).ok_or(VaultError::DataKey(row.id))?;
             data.push(DataKey {
@@ -153,7 +157,10 @@ impl Vault {
         }
         data.sort_by_key(|k| (k.created_at, k.id));
         *self.data.write() = data;
-        Ok(())
+        strange.sort();
+        strange.dedup();
+        self.locked.store(!strange.is_empty(), Ordering::Release);
+        Ok(strange)
     }
 
     /// The keys that every installation has and this one lacks, to be stored and unlocked. An
@@ -161,12 +168,16 @@ impl Vault {
     ///
     /// # Errors
     /// If there is no randomness.
-    pub fn missing(&self) -> Result<Vec<DataKeyRow>, VaultError> {
+    pub fn missing(&self, now: Timestamp) -> Result<Vec<DataKeyRow>, VaultError> {
         let lacks = |purpose: &&str| !self.data.read().iter().any(|k| k.purpose == *purpose);
         let mut rows = Vec::new();
         for purpose in [RUN, TOKEN].into_iter().filter(|p| lacks(p)) {
-            let key = if self.fresh { Key::random()? } else { self.masters.read().current.clone() };
-            rows.push(self.wrap(random_id()?, purpose, "", &key, Timestamp(0))?);
+            let locked = self.locked.load(Ordering::Acquire);
+            let random = self.fresh || locked;
+            let key = if random { Key::random()? } else { self.masters.read().current.clone() };
+            // A key that takes the place of a locked one never counts for what was before it.
+            let from = if locked { now } else { Timestamp(0) };
+            rows.push(self.wrap(random_id()?, purpose, "", &key, from)?);
         }
         Ok(rows)
     }
@@ -241,8 +252,9 @@ impl Vault {
     pub fn rewrap(&self, rows: &[DataKeyRow]) -> Result<Vec<WrappedKey>, VaultError> {
         let masters = self.masters.read();
         let to = masters.sealing().fingerprint();
+        let from = masters.current.fingerprint();
         let mut changed = Vec::new();
-        for row in rows.iter().filter(|r| r.master != to) {
+        for row in rows.iter().filter(|r| r.master == from && from != to) {
             let about = about_key(row.id, &row.purpose, &row.project);
             let clear = masters.current.open(&row.sealed, &about).ok_or(VaultError::DataKey(row.id))?;
             let sealed = masters.sealing().seal(&clear, &about).ok_or(VaultError::Random)?;
