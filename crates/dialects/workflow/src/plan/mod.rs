@@ -254,6 +254,10 @@ fn without_place(report: Report<'_>) -> Diagnostics {
 }
 
 impl Document for WorkflowDocument {
+    fn name(&self) -> Option<&str> {
+        self.workflow().name.as_deref()
+    }
+
     fn missing(&self) -> Vec<String> {
         self.library.missing.clone()
     }
