@@ -1,7 +1,7 @@
 //! Runs and jobs as callers see them: create, read, follow, cancel, repeat.
 
 use crate::actor::{Command, PreparedRun, store_problem};
-use crate::submit::{Carry, MAX_JOBS, Provenance, prepare, request_of};
+use crate::submit::{self, Begun, Carry, MAX_JOBS, Provenance, prepare, request_of};
 use crate::sync;
 use crate::{Control, Inner, Permission, Principal};
 use fleetfoot_model::api::{CancelRun, CreateRun, Created, JobView, Page, Rerun, RunFilter, RunView};
@@ -11,6 +11,8 @@ use fleetfoot_model::why::Why;
 use fleetfoot_model::{Code, Problem};
 use fleetfoot_store::{AttemptRow, IdempotencyRow, JobRow, RunRow};
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +45,26 @@ impl Inner {
     }
 }
 
+/// Runs of one request that one thread plans at a stretch.
+const PLANNED_TOGETHER: usize = 512;
+
+fn plan_part(
+    inner: &Inner,
+    part: Vec<Begun>,
+    jobs: &AtomicUsize,
+) -> Result<Vec<(PreparedRun, Created)>, Problem> {
+    let mut planned = Vec::with_capacity(part.len());
+    for begun in part {
+        let (run, answer) = submit::plan(inner, begun)?;
+        if jobs.fetch_add(answer.jobs.len(), Ordering::Relaxed) + answer.jobs.len() > MAX_JOBS {
+            let detail = format!("one request creates at most {MAX_JOBS} jobs");
+            return Err(Problem::new(Code::TooLarge, detail).with_hint("send several requests"));
+        }
+        planned.push((run, answer));
+    }
+    Ok(planned)
+}
+
 impl Control {
     /// Creates runs, all or nothing.
     ///
@@ -73,27 +95,7 @@ impl Control {
             },
             None => None,
         };
-        let mut prepared: Vec<PreparedRun> = Vec::with_capacity(requests.len());
-        let mut created: Vec<Created> = Vec::with_capacity(requests.len());
-        let mut jobs = 0;
-        for (n, (request, provenance)) in requests.into_iter().enumerate() {
-            let carry = Carry { provenance, ..Carry::default() };
-            let (run, answer) = prepare(&self.inner, who, request, carry).await?;
-            jobs += answer.jobs.len();
-            if jobs > MAX_JOBS {
-                return Err(Problem::new(
-                    Code::TooLarge,
-                    format!("one request creates at most {MAX_JOBS} jobs"),
-                )
-                .with_hint("send several requests"));
-            }
-            prepared.push(run);
-            created.push(answer);
-            // Planning thousands of runs must not keep a worker thread to itself.
-            if n % 64 == 63 {
-                tokio::task::yield_now().await;
-            }
-        }
+        let (prepared, created) = self.plan_all(who, requests).await?;
         let idempotency = match key {
             Some((key, request_hash)) => Some(Box::new(IdempotencyRow {
                 key,
@@ -106,6 +108,46 @@ impl Control {
         };
         self.store_runs(prepared, idempotency).await?;
         Ok(created)
+    }
+
+    /// Plans runs, in their order; many of them on all cores.
+    async fn plan_all(
+        &self,
+        who: &Principal,
+        requests: Vec<(CreateRun, Provenance)>,
+    ) -> Result<(Vec<PreparedRun>, Vec<Created>), Problem> {
+        let total = requests.len();
+        let mut begun = Vec::with_capacity(total);
+        for (request, provenance) in requests {
+            let carry = Carry { provenance, ..Carry::default() };
+            begun.push(submit::begin(&self.inner, who, request, carry).await?);
+            // Beginning thousands of runs must not keep a worker thread to itself.
+            if begun.len() % 64 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let jobs = Arc::new(AtomicUsize::new(0));
+        let mut parts = Vec::new();
+        while !begun.is_empty() {
+            let rest = begun.split_off(PLANNED_TOGETHER.min(begun.len()));
+            let part = std::mem::replace(&mut begun, rest);
+            let (inner, jobs) = (self.inner.clone(), jobs.clone());
+            let work = move || plan_part(&inner, part, &jobs);
+            // One run is planned sooner here than handed over.
+            match total {
+                1 => return work().map(|planned| planned.into_iter().unzip()),
+                _ => parts.push(tokio::task::spawn_blocking(work)),
+            }
+        }
+        let (mut prepared, mut created) = (Vec::with_capacity(total), Vec::with_capacity(total));
+        for part in parts {
+            let planned = part.await.map_err(|e| Problem::new(Code::Internal, e.to_string()))??;
+            for (run, answer) in planned {
+                prepared.push(run);
+                created.push(answer);
+            }
+        }
+        Ok((prepared, created))
     }
 
     /// Creates a run on behalf of somebody else (a forge): `untrusted` if they may not write to the
