@@ -146,7 +146,6 @@ impl SqliteStore {
     /// Runs `work` on the writer's thread in a transaction of its own and answers after the commit.
     /// If it fails, nothing of it took effect. For rows that no other operation touches: what
     /// belongs to runs and jobs goes through [`Store::apply`].
-    #[expect(dead_code, reason = "the stores of services, projects and triggers write with it")]
     async fn write<T: Send + 'static>(
         &self,
         what: &'static str,
