@@ -13,6 +13,7 @@ pub mod labels;
 pub mod logs;
 pub mod plan;
 pub mod problem;
+pub mod services;
 pub mod spec;
 pub mod state;
 pub mod sync;
