@@ -11,17 +11,22 @@ use tracing::{info, warn};
 const PERIOD: Duration = Duration::from_secs(30);
 /// How long the answer to a create is kept for its idempotency key.
 const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
+/// Passes between two looks at artifacts and caches.
+const SERVICES_TURN: u64 = 10;
 /// Runs deleted in one pass at most.
 const RETIRED: usize = 500;
 
 pub(crate) async fn run(inner: Arc<Inner>) {
-    loop {
+    for turn in 0_u64.. {
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
             () = inner.stopping.cancelled() => return,
         }
         if let Err(e) = pass(&inner).await {
             warn!(error = %e, "housekeeping failed, trying again later");
+        }
+        if turn.is_multiple_of(SERVICES_TURN) {
+            crate::Control::sweep_services(&inner).await;
         }
     }
 }

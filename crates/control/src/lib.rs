@@ -16,6 +16,7 @@ mod principal;
 mod resolve;
 mod runners;
 mod runs;
+mod services;
 mod submit;
 mod sync;
 mod tokens;
@@ -26,6 +27,7 @@ mod watch;
 pub use clock::Clock;
 pub use principal::{Permission, Principal};
 pub use runs::{Idempotency, RunWatcher};
+pub use services::{ServiceSetup, ServicesOnDemand};
 pub use vault::{Vault, VaultError};
 
 use actor::{Actor, Command, store_problem};
@@ -94,6 +96,7 @@ pub(crate) struct Inner {
     pub(crate) watchers: Watchers,
     pub(crate) metrics: Metrics,
     pub(crate) payloads: sync::PayloadCache,
+    pub(crate) offered: services::Offered,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
@@ -126,6 +129,7 @@ impl Control {
             watchers: Watchers::default(),
             metrics: Metrics::default(),
             payloads: sync::PayloadCache::default(),
+            offered: services::Offered::default(),
             commands,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -176,6 +176,8 @@ impl Control {
             .vault
             .open_secrets(run, &payload.sealed_secrets)
             .map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
+        let about = (project.as_str(), &payload.params, &payload.contexts);
+        let services = self.job_services(attempt, run, about, &job.spec).await?;
         let mut contexts = payload.contexts;
         contexts.insert("needs".to_owned(), job.needs.unwrap_or_else(|| serde_json::json!({})));
         Ok(Assignment {
@@ -189,7 +191,7 @@ impl Control {
             job_token: self.inner.vault.job_token(attempt),
             repository: payload.params.repository,
             server_url: self.inner.options.server_url.clone(),
-            services: None,
+            services,
         })
     }
 

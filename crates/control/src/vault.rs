@@ -119,6 +119,12 @@ impl Vault {
         format!("{}{attempt}.{}", TokenKind::Job.prefix(), URL_SAFE_NO_PAD.encode(mac.as_bytes()))
     }
 
+    /// Secret bytes for one purpose, the same for the life of the key.
+    #[must_use]
+    pub fn derived(&self, purpose: &str) -> [u8; 32] {
+        *blake3::keyed_hash(&self.key, format!("derived key for {purpose}").as_bytes()).as_bytes()
+    }
+
     /// The attempt of a job token, if we made the token. Whether the attempt still runs is another question.
     #[must_use]
     pub fn attempt_of(&self, token: &str) -> Option<AttemptRef> {

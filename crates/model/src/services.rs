@@ -69,5 +69,5 @@ pub struct CacheList {
     pub caches: Vec<CacheView>,
     /// Pass it as `cursor` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub next_cursor: Option<u64>,
+    pub next_cursor: Option<String>,
 }

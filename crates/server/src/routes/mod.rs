@@ -2,11 +2,13 @@
 //! and a place, bulk requests more time, and what waits or streams has its own
 //! rules. Every route is registered together with its documentation.
 
+mod actions;
 mod jobs;
 mod logs;
 mod meta;
 mod runners;
 mod runs;
+mod services;
 mod tokens;
 
 use crate::app::App;
@@ -66,11 +68,13 @@ pub(crate) fn groups() -> Groups {
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::audit))
         .routes(routes!(meta::version))
+        .merge(services::quick())
         .merge(agents_quick.clone());
     let bulk = OpenApiRouter::default().routes(routes!(runs::batch)).routes(routes!(tokens::backup));
     let free = OpenApiRouter::default()
         .routes(routes!(runs::events))
         .routes(routes!(logs::read))
+        .routes(routes!(services::download))
         .merge(agents_free.clone());
     Groups {
         quick: OpenApiRouter::default().nest(PREFIX, quick).merge(agents_quick),
@@ -78,6 +82,7 @@ pub(crate) fn groups() -> Groups {
         free: OpenApiRouter::default()
             .nest(PREFIX, free)
             .merge(agents_free)
+            .merge(actions::routes())
             .routes(routes!(meta::index))
             .routes(routes!(meta::document))
             .routes(routes!(meta::healthz))
