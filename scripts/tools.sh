@@ -67,4 +67,5 @@ if [ "$want" = test ]; then
             rustup component add -q "${component%%:*}" >&2
         fi
     done
+    scripts/npm-tools.sh
 fi
