@@ -57,6 +57,17 @@ pub(crate) fn text(name: &str) -> Option<String> {
     get(name)?.into_string().ok()
 }
 
+/// Where caches of local runs are kept.
+pub(crate) fn default_cache_dir() -> PathBuf {
+    if let Some(dir) = get("XDG_CACHE_HOME").map(PathBuf::from).filter(|d| d.is_absolute()) {
+        return dir.join("fleetfoot");
+    }
+    match get("HOME") {
+        Some(home) => PathBuf::from(home).join(".cache/fleetfoot"),
+        None => PathBuf::from("fleetfoot-cache"),
+    }
+}
+
 /// Where `up` and `server` keep their state unless told otherwise.
 pub(crate) fn default_data_dir() -> PathBuf {
     if let Some(dir) = get(DATA) {

@@ -14,6 +14,7 @@ mod graph;
 mod live;
 mod local;
 mod local_runner;
+mod local_services;
 mod logging;
 mod logs;
 mod output;
@@ -24,6 +25,7 @@ mod reference;
 mod render;
 mod signals;
 mod style;
+mod unpack;
 mod wiring;
 
 use args::{Cli, Command};
@@ -79,6 +81,8 @@ fn dispatch(cli: Cli) -> Result {
         Command::Why(args) => block_on(commands::show::why(args, format)),
         Command::Cancel(args) => block_on(commands::steer::cancel(args, format)),
         Command::Rerun(args) => block_on(commands::steer::rerun(args, format)),
+        Command::Artifact(command) => block_on(commands::artifact::run(command, format)),
+        Command::Cache(command) => block_on(commands::cache::run(command, format)),
         Command::Token(command) => block_on(commands::token::run(command, format)),
         Command::Doctor(args) => block_on(commands::doctor::run(args, format)),
         Command::Expr(args) => commands::expr::run(&args, format),

@@ -48,10 +48,14 @@ pub(crate) async fn control(options: &PlaneOptions, dialects: Vec<Arc<dyn Dialec
         Some(url) => Some(open_objects(url).await?),
         None => None,
     };
+    // A plane without an address is reached by nobody but the runner beside it, which brings its own.
     let objects = match &archive {
-        Some(objects) => objects.clone(),
-        None => Objects::open(&ObjectsConfig::directory(&options.data.join(OBJECTS)))
-            .map_err(|e| CliError::machine(e.to_string()).because_of_source(&e))?,
+        _ if options.url.is_empty() => None,
+        Some(objects) => Some(objects.clone()),
+        None => {
+            let own = Objects::open(&ObjectsConfig::directory(&options.data.join(OBJECTS)));
+            Some(own.map_err(|e| CliError::machine(e.to_string()).because_of_source(&e))?)
+        }
     };
     let durable = options.durable;
     // Opening replays a write-ahead log and runs migrations: not on a thread that serves others.
@@ -75,8 +79,7 @@ pub(crate) async fn control(options: &PlaneOptions, dialects: Vec<Arc<dyn Dialec
         retention: options.retention,
     };
     let control = Control::start(Arc::new(store), logs, dialects, settings).await?;
-    // A plane without an address is reached by nobody but the runner beside it.
-    if !options.url.is_empty() {
+    if let Some(objects) = objects {
         let limits = Limits::default();
         control.offer_services(ServiceSetup { objects, caches: None, limits, url: options.url.clone() })?;
     }

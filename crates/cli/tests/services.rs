@@ -147,10 +147,8 @@ async fn artifacts_of_protocol_4() {
     let assignment = stage.job("refs/heads/main").await;
     let other = stage.job("refs/heads/main").await;
     let dir = tempfile::tempdir().unwrap();
-    let (caller, stranger) = (
-        Caller::new(&clients, dir.path(), &assignment),
-        Caller::new(&clients, dir.path(), &other),
-    );
+    let (caller, stranger) =
+        (Caller::new(&clients, dir.path(), &assignment), Caller::new(&clients, dir.path(), &other));
     let (files, root) = (files(dir.path()), dir.path().join("files"));
     for client in ["artifact-v4", "artifact-v4-cjs"] {
         let name = format!("dist of {client}");
@@ -164,7 +162,11 @@ async fn artifacts_of_protocol_4() {
         let digest = format!("sha256:{}", made["digest"].as_str().unwrap());
         assert_eq!(listed["artifacts"][0]["digest"], json!(digest), "{listed}");
         assert_eq!(caller.ok(client, "get", &json!({"name": name}))["artifact"]["id"], id);
-        assert_eq!(stranger.ok(client, "list", &json!({}))["artifacts"], json!([]), "another run sees nothing");
+        assert_eq!(
+            stranger.ok(client, "list", &json!({}))["artifacts"],
+            json!([]),
+            "another run sees nothing"
+        );
         assert!(stranger.call(client, "get", &json!({"name": name}))["error"].is_string());
 
         let to = dir.path().join(format!("got-{client}"));
@@ -220,7 +222,8 @@ async fn artifacts_of_protocol_3() {
     let delete = http.delete(format!("{}/api/v1/artifacts/{id}", stage.server.url()));
     let status = delete.bearer_auth(stage.server.admin_token()).send().await.unwrap().status();
     assert_eq!(status, 204);
-    let missing = caller.call("artifact-v3", "download", &json!({"name": "dist", "path": dir.path().join("two")}));
+    let missing =
+        caller.call("artifact-v3", "download", &json!({"name": "dist", "path": dir.path().join("two")}));
     assert!(missing["error"].is_string(), "{missing}");
 }
 
@@ -250,7 +253,11 @@ async fn caches_of_both_versions() {
         std::fs::remove_dir_all(dir.path().join("files")).unwrap();
         assert_eq!(restore(&on_main, &key(1), json!([])), json!(key(1)));
         assert!(std::fs::read(dir.path().join("files/deep/er/b c.bin")).unwrap() == before);
-        assert_eq!(restore(&on_topic, &key(2), json!([format!("{client}-deps-")])), json!(key(1)), "by its beginning");
+        assert_eq!(
+            restore(&on_topic, &key(2), json!([format!("{client}-deps-")])),
+            json!(key(1)),
+            "by its beginning"
+        );
         assert_eq!(restore(&on_topic, "other", json!([])), Value::Null);
 
         // What a branch saves, the default branch does not see.

@@ -10,6 +10,7 @@ mod error;
 mod follow;
 mod hook;
 mod http;
+mod services;
 mod sse;
 
 pub use api::{AuditQuery, LogPiece, RunQuery};
@@ -18,4 +19,5 @@ pub use error::{ClientError, ErrorKind, Unreachable};
 pub use follow::{LogChunk, LogFollow, RunFollow};
 pub use hook::Hook;
 pub use http::Client;
+pub use services::CacheQuery;
 pub use sse::{SseError, SseEvent, SseParser};

@@ -1,7 +1,9 @@
 //! One module a group of commands: arguments, a call, printing. Nothing here
 //! decides what the control plane decides.
 
+pub(crate) mod artifact;
 pub(crate) mod backup;
+pub(crate) mod cache;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod expr;
