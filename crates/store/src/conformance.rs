@@ -8,6 +8,7 @@ pub mod fixtures;
 pub mod fleet;
 pub mod jobs;
 pub mod runs;
+pub mod services;
 pub mod whole;
 
 use crate::Store;
@@ -34,4 +35,5 @@ pub async fn run_all(harness: &dyn Harness) {
     jobs::all(harness).await;
     fleet::all(harness).await;
     whole::all(harness).await;
+    services::all(harness).await;
 }
