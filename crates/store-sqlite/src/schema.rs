@@ -206,7 +206,7 @@ mod tests {
             .collect();
         insta::assert_snapshot!(sums.join("\n"), @r"
         1 initial 88238acd2367259ff2da0f052a0fd463453587bf1bd74e0c775086271e700f7f
-        2 services 8884f31fc9731f6ea200b20db46e4f696ee71792383a3de8f08d7e4d0d6e2019
+        2 services a2d83a8ac130a7dd56aaf30c8ff382334d2d03be9425c31ec82bd4f6173a437b
         3 projects c82fbff1d8f46b951ab0da11115d60acbd719d5b3100302e58fbf6afc730badc
         4 triggers 02144fe447b21d15d8dcb9292339135533567793d2e7c45df6ccaeca3b6ff7a0
         ");

@@ -1,5 +1,6 @@
 //! One module a row of the table of promised numbers.
 
+mod artifact;
 mod batch;
 mod cancel;
 mod control;
@@ -16,8 +17,10 @@ use crate::Setting;
 use crate::report::Measure;
 use anyhow::bail;
 
-const ROWS: [&str; 11] =
-    ["start", "local", "memory", "dispatch", "cancel", "noop", "control", "batch", "log", "idle", "queued"];
+const ROWS: [&str; 12] = [
+    "start", "local", "memory", "dispatch", "cancel", "noop", "control", "batch", "log", "artifact", "idle",
+    "queued",
+];
 
 /// The rows with these names, in the order of the table; all if none is named.
 pub(crate) fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static str>> {
@@ -39,6 +42,7 @@ pub(crate) async fn measure(row: &str, setting: &Setting) -> anyhow::Result<Vec<
         "control" => control::measure(setting).await,
         "batch" => batch::measure(setting).await,
         "log" => log::measure(setting).await,
+        "artifact" => artifact::measure(setting).await,
         "idle" => idle::measure(setting).await,
         "queued" => queued::measure(setting).await,
         other => bail!("there is no row '{other}'"),
