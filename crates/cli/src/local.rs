@@ -1,6 +1,7 @@
 //! A control plane and a runner in this process, for runs without a server:
 //! no sockets, no tokens, nothing that outlives the run.
 
+use crate::environment;
 use crate::error::{CliError, Result};
 use crate::live::{Changes, LogBytes, Piece, Source};
 use crate::local_runner::no_processes;
@@ -62,7 +63,8 @@ impl Local {
             .map(|inner| Arc::new(HereDialect { inner, overlay: overlay.clone() }) as Arc<dyn Dialect>)
             .collect();
         let control = wiring::control(&plane, dialects).await?;
-        let services = LocalServices::new(directory.path().join("artifacts"));
+        let services =
+            LocalServices::new(directory.path().join("artifacts"), environment::default_cache_dir());
         control.offer_services_on_demand(services.clone());
         let request = RegisterRunner {
             name: Some("local".to_owned()),

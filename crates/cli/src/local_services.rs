@@ -5,7 +5,6 @@
 
 use crate::clock;
 use crate::commands::artifact::place;
-use crate::environment;
 use crate::error::{CliError, Result};
 use async_trait::async_trait;
 use fleetfoot_control::{Control, Principal, ServiceSetup, ServicesOnDemand};
@@ -28,14 +27,16 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct LocalServices {
     /// Where artifacts are kept until the run is over.
     scratch: PathBuf,
+    /// Where caches are kept for ever, more or less.
+    cache: PathBuf,
     closing: CancellationToken,
     serving: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl LocalServices {
     /// Starts nothing yet.
-    pub(crate) fn new(scratch: PathBuf) -> Arc<Self> {
-        Arc::new(Self { scratch, closing: CancellationToken::new(), serving: Mutex::new(None) })
+    pub(crate) fn new(scratch: PathBuf, cache: PathBuf) -> Arc<Self> {
+        Arc::new(Self { scratch, cache, closing: CancellationToken::new(), serving: Mutex::new(None) })
     }
 
     /// Ends them, if they were started.
@@ -54,7 +55,11 @@ impl LocalServices {
         let objects = Objects::open(&ObjectsConfig::directory(&self.scratch))?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let caches = tokio::task::spawn_blocking(|| caches(&environment::default_cache_dir())).await??;
+        let caches = tokio::task::spawn_blocking({
+            let cache = self.cache.clone();
+            move || caches(&cache)
+        })
+        .await??;
         control.offer_services(ServiceSetup { objects, caches, limits: Limits::default(), url })?;
         let (control, closing) = (control.clone(), self.closing.clone());
         *self.serving.lock() = Some(tokio::spawn(async move {
@@ -153,4 +158,95 @@ async fn copy<E: std::error::Error + 'static>(
     }
     file.rewind().map_err(failed)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wiring::{self, PlaneOptions};
+    use fleetfoot_model::api::{CreateRun, RegisterRunner};
+    use fleetfoot_model::sync::{Assignment, RunnerInfo, SyncRequest};
+    use serde_json::{Value, json};
+    use std::time::Duration;
+
+    async fn plane(dir: &Path) -> (Control, Arc<LocalServices>) {
+        let plane = PlaneOptions {
+            data: dir.join("state"),
+            url: String::new(),
+            lease: Duration::from_secs(3600),
+            retention: None,
+            durable: false,
+            objects: None,
+        };
+        let control = wiring::control(&plane, wiring::dialects()).await.unwrap();
+        let services = LocalServices::new(dir.join("artifacts"), dir.join("cache"));
+        control.offer_services_on_demand(services.clone());
+        (control, services)
+    }
+
+    /// What a runner gets for a new run.
+    async fn assigned(control: &Control, name: &str) -> Assignment {
+        let who = Principal::System;
+        let run = json!({"kind": "job", "document": "steps:\n  - run: 'true'\n"});
+        let run: CreateRun = serde_json::from_value(run).unwrap();
+        control.create_runs(&who, vec![run], None).await.unwrap();
+        let runner = RegisterRunner { name: Some(name.to_owned()), ..RegisterRunner::default() };
+        let id = control.register_runner(&who, runner).await.unwrap().id;
+        for sequence in 1..10 {
+            let request = SyncRequest {
+                version: fleetfoot_model::version::VERSION.to_owned(),
+                instance: name.to_owned(),
+                sequence,
+                slots: 1,
+                info: Some(RunnerInfo::default()),
+                wait_ms: 1000,
+                ..SyncRequest::default()
+            };
+            if let Some(given) = control.sync(&who, id, request).await.unwrap().assignments.pop() {
+                return given;
+            }
+        }
+        panic!("no job came");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn services_start_on_demand_and_artifacts_are_unpacked() {
+        let dir = tempfile::tempdir().unwrap();
+        let (control, services) = plane(dir.path()).await;
+        let plain = assigned(&control, "one").await;
+        assert_eq!(plain.services, None, "a job without actions does not start them");
+        assert!(services.serving.lock().is_none());
+        services.start(&control).await.unwrap();
+
+        let job = assigned(&control, "two").await;
+        let given = job.services.clone().expect("now they are there");
+        let http = reqwest::Client::new();
+        let call = async |method: &str, mut body: Value| {
+            body["workflow_run_backend_id"] = json!(job.run.to_string());
+            body["workflow_job_run_backend_id"] = json!(job.attempt.to_string());
+            let service = "twirp/github.actions.results.api.v1.ArtifactService";
+            let url = format!("{}{service}/{method}", given.results_url);
+            let answer = http.post(url).bearer_auth(&given.runtime_token).json(&body).send().await.unwrap();
+            answer.json::<Value>().await.unwrap()
+        };
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        zip.start_file("a/b.txt", zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(b"hello").unwrap();
+        let bytes = zip.finish().unwrap().into_inner();
+        let made = call("CreateArtifact", json!({"name": "dist", "version": 7})).await;
+        let url = made["signed_upload_url"].as_str().unwrap();
+        let size = bytes.len();
+        let put = http.put(url).header("x-ms-blob-type", "BlockBlob").body(bytes).send().await.unwrap();
+        assert_eq!(put.status(), 201);
+        let done = call("FinalizeArtifact", json!({"name": "dist", "size": size})).await;
+        assert_eq!(done["ok"], true, "{done}");
+
+        let to = dir.path().join(".fleetfoot/artifacts");
+        assert_eq!(export(&control, &[(job.run, "x".to_owned())], &to).await.unwrap(), 1);
+        assert_eq!(std::fs::read(to.join("dist/a/b.txt")).unwrap(), b"hello");
+        assert_eq!(std::fs::read_to_string(dir.path().join(".fleetfoot/.gitignore")).unwrap(), "*\n");
+        assert!(dir.path().join("cache/services/fleetfoot.db").exists());
+        services.stop().await;
+        control.shut_down().await;
+    }
 }

@@ -199,7 +199,8 @@ async fn a_token_is_good_for_its_own_run_alone() {
     let made = support::json(ask(mine.token()).await.unwrap(), 201).await;
     let container = made["fileContainerResourceUrl"].as_str().unwrap();
     let put = |token: &str, item: &str| {
-        let put = mine.http.put(container).query(&[("itemPath", item)]).bearer_auth(token.to_owned());
+        let encoded: String = item.bytes().map(|b| format!("%{b:02X}")).collect();
+        let put = mine.http.put(format!("{container}?itemPath={encoded}")).bearer_auth(token.to_owned());
         put.header("content-range", "bytes 0-4/5").body("hello").send()
     };
     assert_eq!(put(other.token(), "files/x").await.unwrap().status(), 404);

@@ -3,11 +3,11 @@
 //! that it is durable and verified, and from the address to the last byte.
 
 use crate::report::{Measure, Target};
-use crate::stage::{job, mib, server};
+use crate::stage::{job, mib};
 use crate::{Setting, host};
 use anyhow::{Context as _, ensure};
 use fleetfoot_model::sync::Assignment;
-use fleetfoot_testkit::HoldingRunner;
+use fleetfoot_testkit::{HoldingRunner, TestServer};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -21,7 +21,8 @@ const PARALLEL: usize = 5;
 
 pub(super) async fn measure(setting: &Setting) -> anyhow::Result<Vec<Measure>> {
     let blocks = setting.amount((1 << 30) / BLOCK as u64);
-    let server = server(&setting.fleetfoot);
+    // The runner says nothing while it uploads.
+    let server = TestServer::server(&setting.fleetfoot, &["--lease", "3600"]);
     let client = server.client();
     let mut runner = HoldingRunner::register(&client, &["artifact"]).await?;
     client.create_run(&job(None, "true", Some("artifact")), None).await?;
