@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct LocalServices {
     /// Where artifacts are kept until the run is over.
     scratch: PathBuf,
-    /// Where caches are kept for ever, more or less.
+    /// Where caches are kept for the next run.
     cache: PathBuf,
     closing: CancellationToken,
     serving: Mutex<Option<JoinHandle<()>>>,

@@ -1,6 +1,10 @@
 //! Artifacts and caches with the JavaScript clients of first-party actions, unpatched, against a real
 //! server, on the services block of a real assignment. Installed by `scripts/npm-tools.sh`.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests fail by panicking and say why they skip"
+)]
 
 use fleetfoot_model::api::CreateRun;
 use fleetfoot_model::spec::Repository;

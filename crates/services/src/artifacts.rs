@@ -1,8 +1,9 @@
 //! Artifacts of protocol 4: one blob under a name, immutable once it is finalized; and what the
 //! public API shows of all artifacts.
 
-use crate::blobs::{Content, Grant, Kind};
+use crate::blobs::Content;
 use crate::error::{ErrorKind, Result, ServiceError};
+use crate::grant::{Grant, Kind};
 use crate::job::{Gate, Job};
 use crate::{Services, names};
 use fleetfoot_model::ids::RunId;

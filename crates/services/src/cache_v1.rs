@@ -1,8 +1,9 @@
 //! Caches as older clients ask for them: REST, with ranges in any order.
 
 use crate::Services;
-use crate::blobs::{Body, Grant, Kind};
+use crate::blobs::Body;
 use crate::error::{ErrorKind, Result, ServiceError};
+use crate::grant::{Grant, Kind};
 use crate::job::{Gate, Job};
 use crate::v3::ContentRange;
 use fleetfoot_model::time::Timestamp;

@@ -1,8 +1,8 @@
 //! Caches: immutable entries under (repository, ref, version, key). A job saves under its own ref
 //! alone, so that a pull request changes nothing for the branches that it reads from.
 
-use crate::blobs::{Grant, Kind};
 use crate::error::{ErrorKind, Result, ServiceError};
+use crate::grant::{Grant, Kind};
 use crate::job::{Gate, Job};
 use crate::{Services, names};
 use fleetfoot_model::time::Timestamp;

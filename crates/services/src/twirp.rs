@@ -3,8 +3,8 @@
 
 use crate::Services;
 use crate::artifacts::hex;
-use crate::blobs::{Grant, Kind};
 use crate::error::{ErrorKind, Result, ServiceError};
+use crate::grant::{Grant, Kind};
 use crate::job::{Gate, Job};
 use fleetfoot_model::time::Timestamp;
 use serde::de::DeserializeOwned;

@@ -2,8 +2,9 @@
 //! compressed, each visible when its last range has arrived. Other jobs of the run may add files.
 
 use crate::artifacts::no_artifact;
-use crate::blobs::{Body, Content, Grant, Kind, encode};
+use crate::blobs::{Body, Content};
 use crate::error::{Result, ServiceError};
+use crate::grant::{Grant, Kind, encode};
 use crate::job::{Gate, Job};
 use crate::{Services, names};
 use fleetfoot_model::time::Timestamp;
