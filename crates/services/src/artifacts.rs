@@ -118,7 +118,10 @@ impl Services {
             )));
         }
         match self.artifacts.store.finish_artifact(artifact.id, verified, digest).await? {
-            Guarded::Done(()) => Ok(artifact.id),
+            Guarded::Done(()) => {
+                self.running.forget(Kind::Artifact, blob);
+                Ok(artifact.id)
+            }
             Guarded::Refused => self.after_race(artifact.id, size, sha256).await,
         }
     }

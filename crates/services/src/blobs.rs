@@ -6,12 +6,14 @@
 
 use crate::error::{ErrorKind, Result, ServiceError};
 use crate::grant::{Access, Grant, Kind};
+use crate::running::{LARGEST, Turn};
 use crate::{Services, Shelf};
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use fleetfoot_objects::Objects;
 use fleetfoot_store::{BlobRow, BlobStatus, Guarded, PartRow, Verified};
 use futures_util::stream::{BoxStream, Stream, StreamExt, TryStreamExt};
+use parking_lot::Mutex;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -117,12 +119,18 @@ impl Services {
         let object = random_name()?;
         let key = object_key(grant.blob, &object);
         let (body, exceeded) = bounded(body, room);
+        // Only blocks of artifacts: caches have no digest to compare.
+        let small = grant.kind == Kind::Artifact && place.position.is_none();
+        let turn = small.then(|| self.running.begin(grant.kind, grant.blob)).flatten();
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let keeps = turn.is_some() && place.length.is_some_and(|l| l <= LARGEST);
+        let body = if keeps { keeping(body, Arc::clone(&kept)) } else { body };
         let stored = match shelf.objects.put_stream(&key, body).await {
             Ok(stored) => stored.length,
             Err(_) if exceeded.load(Ordering::Relaxed) > room => return Err(self.over(room)),
             Err(e) => return Err(e.into()),
         };
-        let part = PartRow { object, block, position: place.position, size: stored };
+        let part = PartRow { object: object.clone(), block, position: place.position, size: stored };
         let fits = place.length.is_none_or(|length| length == stored);
         let staged = match fits {
             true => shelf.store.stage_part(grant.blob, part).await?,
@@ -130,6 +138,11 @@ impl Services {
         };
         match staged {
             Guarded::Done(replaced) => {
+                // A turn that is dropped here is one that does not fit.
+                if let Some(turn) = turn.filter(|_| keeps && replaced.is_none()) {
+                    let pieces = std::mem::take(&mut *kept.lock());
+                    hash(turn, object, pieces).await;
+                }
                 if let Some(old) = replaced {
                     forget(shelf, grant.blob, &old).await;
                 }
@@ -272,7 +285,12 @@ impl Services {
         }
         let verified = Verified { blob: id, generation: blob.generation, size };
         let content = Content { objects: shelf.objects.clone(), length, blob };
-        let digest = if hash { sha256(&content).await? } else { [0; 32] };
+        let objects = content.blob.committed().map(|p| p.object.as_str());
+        let digest = match self.running.digest(kind, id, objects) {
+            _ if !hash => [0; 32],
+            Some(digest) => digest,
+            None => sha256(&content).await?,
+        };
         Ok((verified, digest))
     }
 }
@@ -338,6 +356,23 @@ fn bounded(body: Body, limit: u64) -> (Body, Arc<AtomicU64>) {
         if so_far > limit { Err(io::Error::other("the body is too long")) } else { Ok(piece) }
     });
     (body.boxed(), seen)
+}
+
+/// A body of which the pieces are kept.
+fn keeping(body: Body, kept: Arc<Mutex<Vec<Bytes>>>) -> Body {
+    body.inspect(move |piece| {
+        if let Ok(piece) = piece {
+            kept.lock().push(piece.clone());
+        }
+    })
+    .boxed()
+}
+
+/// Hashes a block that was stored, when it is its turn.
+async fn hash(turn: Turn, object: String, pieces: Vec<Bytes>) {
+    let hashing = tokio::task::spawn_blocking(move || turn.done(object, pieces));
+    // Without it the bytes are read again in the end.
+    let _ = hashing.await;
 }
 
 /// A name that no other object has.

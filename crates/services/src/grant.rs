@@ -23,7 +23,7 @@ pub enum Access {
 }
 
 /// Which shelf a blob stands on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Artifact,
     Cache,

@@ -18,6 +18,7 @@ mod housekeeping;
 mod job;
 mod names;
 mod oidc;
+mod running;
 mod token;
 mod twirp;
 mod v3;
@@ -95,6 +96,7 @@ pub struct Services {
     caches: Shelf,
     keys: Keys,
     limits: Limits,
+    running: running::Running,
 }
 
 impl std::fmt::Debug for Services {
@@ -107,7 +109,7 @@ impl Services {
     /// Services over these shelves; both may be the same.
     #[must_use]
     pub fn new(artifacts: Shelf, caches: Shelf, keys: Keys, limits: Limits) -> Self {
-        Self { artifacts, caches, keys, limits }
+        Self { artifacts, caches, keys, limits, running: running::Running::default() }
     }
 
     /// The keys, for tokens.
