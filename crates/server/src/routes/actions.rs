@@ -7,6 +7,7 @@ use crate::auth::bearer;
 use crate::error::{Answer, Failure};
 use crate::extract::{Json, read_body};
 use crate::routes::services::{failure, send};
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -26,7 +27,6 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
-use utoipa_axum::router::OpenApiRouter;
 
 /// Largest JSON of a request.
 const JSON: usize = 1 << 20;
@@ -38,8 +38,8 @@ const PASSING: usize = 40 << 20;
 type Params = HashMap<String, String>;
 
 /// Every route.
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default()
+pub(super) fn routes() -> Router<App> {
+    Router::new()
         .route("/twirp/{service}/{method}", post(twirp))
         .route(
             "/_apis/pipelines/workflows/{run}/artifacts",

@@ -82,7 +82,6 @@ pub(crate) fn groups() -> Groups {
         free: OpenApiRouter::default()
             .nest(PREFIX, free)
             .merge(agents_free)
-            .merge(actions::routes())
             .routes(routes!(meta::index))
             .routes(routes!(meta::document))
             .routes(routes!(meta::healthz))
@@ -110,6 +109,8 @@ impl Groups {
 /// The router that serves.
 pub(crate) fn router(app: App) -> Router {
     let (router, _) = groups().bounded(&app).split_for_parts();
+    // The protocols of actions are others' and not in our document.
+    let router = router.merge(actions::routes());
     router.fallback(unknown_route).method_not_allowed_fallback(unknown_method).with_state(app)
 }
 
