@@ -68,4 +68,5 @@ if [ "$want" = test ]; then
             rustup component add -q "${component%%:*}" >&2
         fi
     done
+    scripts/npm-tools.sh
 fi

@@ -68,6 +68,10 @@ pub(crate) enum Command {
     Approvals(approvals::ApprovalsCommand),
     Approve(approvals::ApproveArgs),
     Reject(approvals::RejectArgs),
+    #[command(subcommand)]
+    Artifact(artifact::ArtifactCommand),
+    #[command(subcommand)]
+    Cache(cache::CacheCommand),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
     Doctor(doctor::DoctorArgs),

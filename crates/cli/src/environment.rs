@@ -66,11 +66,15 @@ pub(crate) fn text(name: &str) -> Option<String> {
     get(name)?.into_string().ok()
 }
 
-/// Where fetched repositories are kept between local runs.
-pub(crate) fn cache_dir() -> PathBuf {
-    let home = || get("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = get("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    cache.or_else(home).unwrap_or_else(std::env::temp_dir).join("fleetfoot/actions")
+/// Where fetched repositories and caches of local runs are kept.
+pub(crate) fn default_cache_dir() -> PathBuf {
+    if let Some(dir) = get("XDG_CACHE_HOME").map(PathBuf::from).filter(|d| d.is_absolute()) {
+        return dir.join("fleetfoot");
+    }
+    match get("HOME") {
+        Some(home) => PathBuf::from(home).join(".cache/fleetfoot"),
+        None => std::env::temp_dir().join("fleetfoot-cache"),
+    }
 }
 
 /// Where `up` and `server` keep their state unless told otherwise.

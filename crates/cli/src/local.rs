@@ -1,9 +1,11 @@
 //! A control plane and a runner in this process, for runs without a server:
 //! no sockets, no tokens, nothing that outlives the run.
 
+use crate::environment;
 use crate::error::{CliError, Result};
 use crate::live::{Changes, LogBytes, Piece, Source};
 use crate::local_runner::no_processes;
+use crate::local_services::{self, LocalServices};
 use crate::wiring::{self, PlaneOptions};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -40,6 +42,7 @@ pub(crate) struct Local {
     stage: watch::Sender<Stage>,
     daemon: JoinHandle<()>,
     directory: TempDir,
+    services: Arc<LocalServices>,
 }
 
 impl Local {
@@ -64,6 +67,9 @@ impl Local {
             .map(|inner| Arc::new(HereDialect { inner, overlay: overlay.clone() }) as Arc<dyn Dialect>)
             .collect();
         let control = wiring::control(&plane, dialects).await?;
+        let services =
+            LocalServices::new(directory.path().join("artifacts"), environment::default_cache_dir());
+        control.offer_services_on_demand(services.clone());
         let request = RegisterRunner {
             name: Some("local".to_owned()),
             slots: Some(slots),
@@ -77,7 +83,7 @@ impl Local {
                 crate::output::say(&format!("warning: the local runner ended: {error}"));
             }
         });
-        Ok(Self { control, stage, daemon, directory })
+        Ok(Self { control, stage, daemon, directory, services })
     }
 
     /// Where the run can be followed.
@@ -90,6 +96,11 @@ impl Local {
         Ok(self.control.create_runs(&Principal::System, runs, None).await?)
     }
 
+    /// Unpacks the artifacts of finished runs below `dir`; answers how many there were.
+    pub(crate) async fn export(&self, runs: &[(RunId, String)], dir: &Path) -> Result<usize> {
+        local_services::export(&self.control, runs, dir).await
+    }
+
     /// Ends everything and removes the directory.
     pub(crate) async fn finish(self, at_once: bool) {
         let _ = self.stage.send(if at_once { Stage::Kill } else { Stage::Drain });
@@ -98,6 +109,7 @@ impl Local {
             let _ = self.stage.send(Stage::Kill);
             let _ = tokio::time::timeout(LEAVE, daemon).await;
         }
+        self.services.stop().await;
         self.control.shut_down().await;
         drop(self.control);
         if let Err(error) = self.directory.close() {

@@ -16,6 +16,7 @@ mod live;
 mod loader;
 mod local;
 mod local_runner;
+mod local_services;
 mod logging;
 mod logs;
 mod output;
@@ -26,6 +27,7 @@ mod reference;
 mod render;
 mod signals;
 mod style;
+mod unpack;
 mod wiring;
 
 use args::{Cli, Command};
@@ -86,6 +88,8 @@ fn dispatch(cli: Cli) -> Result {
         Command::Cancel(args) => block_on(commands::steer::cancel(args, format)),
         Command::Rerun(args) => block_on(commands::steer::rerun(args, format)),
         Command::Repo(command) => block_on(commands::repo::run(command, format)),
+        Command::Artifact(command) => block_on(commands::artifact::run(command, format)),
+        Command::Cache(command) => block_on(commands::cache::run(command, format)),
         Command::Token(command) => block_on(commands::token::run(command, format)),
         Command::Secret(command) => block_on(commands::secret::run(command, format)),
         Command::Variable(command) => block_on(commands::variable::run(command, format)),

@@ -4,9 +4,10 @@
 use crate::error::{CliError, Result};
 use crate::loader::GitLoader;
 use fleetfoot_actions::CacheConfig;
-use fleetfoot_control::{Control, Options};
+use fleetfoot_control::{Control, Options, ServiceSetup};
 use fleetfoot_model::plan::Dialect;
 use fleetfoot_objects::{LogOptions, LogStore, Objects, ObjectsConfig};
+use fleetfoot_services::Limits;
 use fleetfoot_store::{StoreError, StoreErrorKind};
 use fleetfoot_store_sqlite::SqliteStore;
 use fleetfoot_workflow::{JobDialect, WorkflowDialect};
@@ -17,6 +18,8 @@ use std::time::Duration;
 
 /// Directory of the logs within the data directory.
 const LOGS: &str = "logs";
+/// Directory of artifacts and caches within it, unless an object store is named.
+const OBJECTS: &str = "objects";
 
 /// What a control plane is built from.
 #[derive(Clone, Debug)]
@@ -49,6 +52,15 @@ pub(crate) async fn control(options: &PlaneOptions, dialects: Vec<Arc<dyn Dialec
         Some(url) => Some(open_objects(url).await?),
         None => None,
     };
+    // A plane without an address is reached by nobody but the runner beside it, which brings its own.
+    let objects = match &archive {
+        _ if options.url.is_empty() => None,
+        Some(objects) => Some(objects.clone()),
+        None => {
+            let own = Objects::open(&ObjectsConfig::directory(&options.data.join(OBJECTS)));
+            Some(own.map_err(|e| CliError::machine(e.to_string()).because_of_source(&e))?)
+        }
+    };
     let durable = options.durable;
     // Opening replays a write-ahead log and runs migrations: not on a thread that serves others.
     let opened = tokio::task::spawn_blocking(move || {
@@ -71,7 +83,12 @@ pub(crate) async fn control(options: &PlaneOptions, dialects: Vec<Arc<dyn Dialec
         retention: options.retention,
         loader: Some(Arc::new(GitLoader::new(options.actions.clone()))),
     };
-    Control::start(Arc::new(store), logs, dialects, settings).await.map_err(CliError::from)
+    let control = Control::start(Arc::new(store), logs, dialects, settings).await?;
+    if let Some(objects) = objects {
+        let limits = Limits::default();
+        control.offer_services(ServiceSetup { objects, caches: None, limits, url: options.url.clone() })?;
+    }
+    Ok(control)
 }
 
 /// Opens the object store and tries it, so that a mistake shows at the start and not with the first log.

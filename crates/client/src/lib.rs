@@ -12,6 +12,7 @@ mod hook;
 mod http;
 mod projects;
 mod repos;
+mod services;
 mod sse;
 
 pub use api::{AuditQuery, LogPiece, RunQuery};
@@ -21,4 +22,5 @@ pub use follow::{LogChunk, LogFollow, RunFollow};
 pub use hook::Hook;
 pub use http::Client;
 pub use projects::{ApprovalQuery, SecretUseQuery};
+pub use services::CacheQuery;
 pub use sse::{SseError, SseEvent, SseParser};

@@ -15,17 +15,22 @@ const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
 const SECRET_USES: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Entries of that log forgotten in one pass at most.
 const FORGOTTEN: usize = 10_000;
+/// Passes between two looks at artifacts and caches.
+const SERVICES_TURN: u64 = 10;
 /// Runs deleted in one pass at most.
 const RETIRED: usize = 500;
 
 pub(crate) async fn run(inner: Arc<Inner>) {
-    loop {
+    for turn in 0_u64.. {
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
             () = inner.stopping.cancelled() => return,
         }
         if let Err(e) = pass(&inner).await {
             warn!(error = %e, "housekeeping failed, trying again later");
+        }
+        if turn.is_multiple_of(SERVICES_TURN) {
+            crate::Control::sweep_services(&inner).await;
         }
     }
 }

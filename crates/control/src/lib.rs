@@ -21,6 +21,7 @@ mod projects;
 mod resolve;
 mod runners;
 mod runs;
+mod services;
 mod submit;
 mod sync;
 mod tokens;
@@ -34,6 +35,7 @@ pub use fleetfoot_store::ApprovalFilter;
 pub use loader::WorkflowLoader;
 pub use principal::{Permission, Principal};
 pub use runs::{Idempotency, RunWatcher};
+pub use services::{ServiceSetup, ServicesOnDemand};
 pub use triggers::Webhook;
 pub use vault::{Vault, VaultError};
 
@@ -110,6 +112,7 @@ pub(crate) struct Inner {
     pub(crate) metrics: Metrics,
     pub(crate) payloads: sync::PayloadCache,
     pub(crate) triggers: triggers::Shared,
+    pub(crate) offered: services::Offered,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
@@ -146,6 +149,7 @@ impl Control {
             metrics: Metrics::default(),
             payloads: sync::PayloadCache::default(),
             triggers: triggers::Shared::default(),
+            offered: services::Offered::default(),
             commands,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

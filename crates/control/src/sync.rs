@@ -178,6 +178,8 @@ impl Control {
             .map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
         let (inner, params) = (&self.inner, &payload.params);
         let secrets = inner.attempt_secrets(attempt, run, &project, &job.spec, params, own).await?;
+        let about = (project.as_str(), &payload.params, &payload.contexts);
+        let services = self.job_services(attempt, run, about, &job.spec).await?;
         let mut contexts = payload.contexts;
         inner.add_environment_variables(&project, &job.spec, params, &mut contexts).await?;
         contexts.insert("needs".to_owned(), job.needs.unwrap_or_else(|| serde_json::json!({})));
@@ -192,7 +194,7 @@ impl Control {
             job_token: self.inner.vault.job_token(attempt),
             repository: payload.params.repository,
             server_url: self.inner.options.server_url.clone(),
-            services: None,
+            services,
         })
     }
 

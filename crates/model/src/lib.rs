@@ -16,6 +16,7 @@ pub mod plan;
 pub mod problem;
 pub mod projects;
 pub mod repos;
+pub mod services;
 pub mod spec;
 pub mod state;
 pub mod sync;

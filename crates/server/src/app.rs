@@ -91,6 +91,23 @@ impl App {
         })
     }
 
+    /// The same for one that is passed on while it arrives: it waits for its turn, so that the client
+    /// feels the pressure instead of an error.
+    pub(crate) async fn await_body(&self, bytes: usize) -> Answer<Option<OwnedSemaphorePermit>> {
+        if bytes <= FREE_BODY {
+            return Ok(None);
+        }
+        let room = kib(bytes.min(self.options.max_body_bytes_in_flight));
+        let waiting = Arc::clone(&self.bodies).acquire_many_owned(room);
+        match tokio::time::timeout(self.options.request_timeout, waiting).await {
+            Ok(Ok(permit)) => Ok(Some(permit)),
+            _ => {
+                self.metrics.shed.inc();
+                Err(Failure::new(Code::Overloaded, "too many large requests at the same time"))
+            }
+        }
+    }
+
     /// Room for a request body of up to `bytes`.
     pub(crate) fn admit_body(&self, bytes: usize) -> Answer<Option<OwnedSemaphorePermit>> {
         if bytes <= FREE_BODY {

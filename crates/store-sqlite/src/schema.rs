@@ -206,7 +206,7 @@ mod tests {
             .collect();
         insta::assert_snapshot!(sums.join("\n"), @r"
         1 initial 37e4b40ce99e070ea020799285329ffbf642d646dcc5ff6de7be46eab70f9182
-        2 services 8884f31fc9731f6ea200b20db46e4f696ee71792383a3de8f08d7e4d0d6e2019
+        2 services a2d83a8ac130a7dd56aaf30c8ff382334d2d03be9425c31ec82bd4f6173a437b
         3 projects c6e77b7bc28d0106a62dcbc87b636f233678854b87023f2edb00970c83085558
         4 triggers 2c46c7ccc7960bfa18a7c2e123be29a2f2423d9077eee79cd49476dac1ce9008
         ");

@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod jobs;
 pub mod projects;
 pub mod runs;
+pub mod services;
 pub mod triggers;
 pub mod whole;
 
@@ -38,4 +39,5 @@ pub async fn run_all(harness: &dyn Harness) {
     triggers::all(harness).await;
     whole::all(harness).await;
     projects::all(harness).await;
+    services::all(harness).await;
 }

@@ -5,11 +5,13 @@
 mod fake_forge;
 mod fake_runner;
 mod git;
+mod holding_runner;
 mod process;
 mod wait;
 
 pub use fake_forge::{FORGE_TOKEN, FakeForge, MAINTAINER, REPOSITORY, STRANGER, Seen, SentStatus};
 pub use fake_runner::FakeRunner;
 pub use git::GitRepository;
+pub use holding_runner::HoldingRunner;
 pub use process::{Finished, Fleetfoot, TestRunner, TestServer, resident_bytes};
 pub use wait::{wait_until, wait_until_async};

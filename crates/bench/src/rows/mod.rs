@@ -1,5 +1,6 @@
 //! One module a row of the table of promised numbers.
 
+mod artifact;
 mod batch;
 mod cancel;
 mod control;
@@ -19,9 +20,9 @@ use crate::Setting;
 use crate::report::Measure;
 use anyhow::bail;
 
-const ROWS: [&str; 16] = [
+const ROWS: [&str; 17] = [
     "start", "local", "steps", "plan", "expr", "memory", "dispatch", "cancel", "noop", "matrix", "control",
-    "batch", "log", "idle", "queued", "webhook",
+    "batch", "log", "artifact", "idle", "queued", "webhook",
 ];
 
 /// The rows with these names, in the order of the table; all if none is named.
@@ -48,6 +49,7 @@ pub(crate) async fn measure(row: &str, setting: &Setting) -> anyhow::Result<Vec<
         "control" => control::measure(setting).await,
         "batch" => batch::measure(setting).await,
         "log" => log::measure(setting).await,
+        "artifact" => artifact::measure(setting).await,
         "idle" => idle::measure(setting).await,
         "queued" => queued::measure(setting).await,
         "webhook" => webhook::measure(setting).await,

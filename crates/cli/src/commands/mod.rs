@@ -2,7 +2,9 @@
 //! decides what the control plane decides.
 
 pub(crate) mod approvals;
+pub(crate) mod artifact;
 pub(crate) mod backup;
+pub(crate) mod cache;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod environment;

@@ -29,6 +29,8 @@ use std::path::{Path, PathBuf};
 
 /// What starts a run when nothing else is said.
 const DEFAULT_EVENT: &str = "push";
+/// Where artifacts go when nothing else is said.
+const ARTIFACTS: &str = ".fleetfoot/artifacts";
 
 /// Run workflows or a job on this machine, without a server
 #[derive(Args, Debug)]
@@ -66,6 +68,9 @@ pub(crate) struct RunArgs {
     /// Jobs at once [default: the number of CPUs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     slots: Option<u32>,
+    /// Where artifacts of the run are unpacked [default: .fleetfoot/artifacts]
+    #[arg(long, value_name = "DIR")]
+    artifact_dir: Option<PathBuf>,
 }
 
 /// A document that was chosen.
@@ -106,7 +111,11 @@ pub(crate) async fn run(args: Box<RunArgs>, format: Format) -> Result {
         std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
     });
     let local = Local::start(slots, overlay, actions(args.action_mirror.as_deref())?).await?;
-    let result = execute(&local, requests, format).await;
+    let artifacts = args.artifact_dir.unwrap_or_else(|| PathBuf::from(ARTIFACTS));
+    let result = match execute(&local, requests, format).await {
+        Ok(runs) => export(&local, &runs, &artifacts).await.map(|()| runs),
+        Err(e) => Err(e),
+    };
     // Left early: nobody waits for orderly ends any more.
     let early = result.as_ref().is_err_and(|e| e.exit == Exit::Cancelled);
     local.finish(early).await;
@@ -116,7 +125,7 @@ pub(crate) async fn run(args: Box<RunArgs>, format: Format) -> Result {
 
 /// Where actions and called workflows come from, and where they are kept from run to run.
 fn actions(mirror: Option<&Path>) -> Result<CacheConfig> {
-    let mut config = loader::config(environment::cache_dir());
+    let mut config = loader::config(environment::default_cache_dir().join("actions"));
     if let Some(mirror) = mirror {
         let shown = mirror.display();
         let found = mirror.canonicalize().map_err(|e| {
@@ -150,6 +159,16 @@ async fn execute(local: &Local, requests: Vec<CreateRun>, format: Format) -> Res
         live::follow(local.source(), one.run, options)
     });
     join_all(followed).await.into_iter().collect()
+}
+
+/// Unpacks what the jobs uploaded.
+async fn export(local: &Local, runs: &[RunView], dir: &Path) -> Result<()> {
+    let named: Vec<_> = runs.iter().map(|r| (r.id, r.name.clone())).collect();
+    let count = local.export(&named, dir).await?;
+    if count > 0 {
+        output::say(&format!("\n{count} artifacts in {}", dir.display()));
+    }
+    Ok(())
 }
 
 /// The table of results for people, the runs for programs, the exit code for both.

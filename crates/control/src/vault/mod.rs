@@ -407,6 +407,16 @@ impl Vault {
         format!("{}{attempt}.{}", TokenKind::Job.prefix(), URL_SAFE_NO_PAD.encode(mac.as_bytes()))
     }
 
+    /// Secret bytes for one purpose, the same for the life of the installation: from its first key.
+    #[must_use]
+    pub fn derived(&self, purpose: &str) -> [u8; 32] {
+        let data = self.data.read();
+        let first = data.iter().find(|k| k.purpose == TOKEN);
+        // Without any key nothing is unlocked yet, and nothing may be let in.
+        let key = first.map_or_else(|| random().unwrap_or_default(), |k| k.key.0);
+        *blake3::keyed_hash(&key, format!("derived key for {purpose}").as_bytes()).as_bytes()
+    }
+
     /// The attempt of a job token, if we made the token. Whether the attempt still runs is another question.
     #[must_use]
     pub fn attempt_of(&self, token: &str) -> Option<AttemptRef> {

@@ -2,6 +2,7 @@
 //! and a place, bulk requests more time, and what waits or streams has its own
 //! rules. Every route is registered together with its documentation.
 
+mod actions;
 mod approvals;
 mod jobs;
 mod logs;
@@ -10,6 +11,7 @@ mod projects;
 mod repos;
 mod runners;
 mod runs;
+mod services;
 mod tokens;
 
 use crate::app::App;
@@ -91,6 +93,7 @@ pub(crate) fn groups() -> Groups {
         .routes(routes!(approvals::reject_job))
         .routes(routes!(approvals::approve_run))
         .routes(routes!(approvals::reject_run))
+        .merge(services::quick())
         .merge(agents_quick.clone());
     let bulk = OpenApiRouter::default()
         .routes(routes!(runs::batch))
@@ -101,6 +104,7 @@ pub(crate) fn groups() -> Groups {
     let free = OpenApiRouter::default()
         .routes(routes!(runs::events))
         .routes(routes!(logs::read))
+        .routes(routes!(services::download))
         .merge(agents_free.clone());
     Groups {
         quick: OpenApiRouter::default().nest(PREFIX, quick).merge(agents_quick).routes(routes!(repos::hook)),
@@ -135,6 +139,8 @@ impl Groups {
 /// The router that serves.
 pub(crate) fn router(app: App) -> Router {
     let (router, _) = groups().bounded(&app).split_for_parts();
+    // The protocols of actions are others' and not in our document.
+    let router = router.merge(actions::routes());
     router.fallback(unknown_route).method_not_allowed_fallback(unknown_method).with_state(app)
 }
 

@@ -1,12 +1,13 @@
 //! A real server over a real control plane, and a plain HTTP client.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use fleetfoot_control::{Control, Options, Principal};
+use fleetfoot_control::{Control, Options, Principal, ServiceSetup};
 use fleetfoot_model::Problem;
 use fleetfoot_model::api::{CreateToken, CreatedToken, TokenKind};
 use fleetfoot_model::plan::Dialect;
-use fleetfoot_objects::{LogOptions, LogStore};
+use fleetfoot_objects::{LogOptions, LogStore, Objects, ObjectsConfig};
 use fleetfoot_server::{ServerError, ServerOptions};
+use fleetfoot_services::Limits;
 use fleetfoot_store_sqlite::SqliteStore;
 use fleetfoot_workflow::{JobDialect, WorkflowDialect};
 use reqwest::{Client, Method, RequestBuilder, Response};
@@ -40,15 +41,22 @@ impl Bench {
     }
 
     pub(crate) async fn with(options: ServerOptions) -> Self {
+        Self::with_dialects(options, vec![Arc::new(WorkflowDialect), Arc::new(JobDialect)]).await
+    }
+
+    pub(crate) async fn with_dialects(options: ServerOptions, dialects: Vec<Arc<dyn Dialect>>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open_scratch(dir.path()).unwrap());
         let logs = LogOptions { durable: false, ..LogOptions::default() };
         let logs = LogStore::open(&dir.path().join("logs"), logs).unwrap();
-        let dialects: Vec<Arc<dyn Dialect>> = vec![Arc::new(WorkflowDialect), Arc::new(JobDialect)];
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let control =
             Control::start(store, logs, dialects, Options::new(dir.path(), url.as_str())).await.unwrap();
+        let objects = Objects::open(&ObjectsConfig::directory(&dir.path().join("objects"))).unwrap();
+        let (limits, url_of_services) = (Limits::default(), url.clone());
+        let setup = ServiceSetup { objects, caches: None, limits, url: url_of_services };
+        control.offer_services(setup).unwrap();
         let admin = control.bootstrap_admin().await.unwrap().unwrap().token;
         let shutdown = CancellationToken::new();
         let serving =
