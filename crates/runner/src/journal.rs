@@ -215,7 +215,11 @@ pub(crate) fn kill_processes(remembered: &Remembered) {
         }
         let pid = i32::try_from(process.pid).ok().and_then(rustix::process::Pid::from_raw);
         if let Some(pid) = pid {
-            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+            let kill = rustix::process::Signal::KILL;
+            // A process that died with its runner's last breath may lead no group yet.
+            if rustix::process::kill_process_group(pid, kill).is_err() {
+                let _ = rustix::process::kill_process(pid, kill);
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Measures the log store on a directory of the disk that will hold it:
-//! `cargo run --release -p fleetfoot-objects --example throughput [DIRECTORY]`.
+//! `cargo run --release -p fleetfoot-objects --example append [DIRECTORY]`.
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
 use bytes::Bytes;

@@ -1,5 +1,5 @@
 //! Measures the store on this machine: `cargo run --release -p
-//! fleetfoot-store-sqlite --example throughput [DIR]`. Durable commits, one
+//! fleetfoot-store-sqlite --example commit [DIR]`. Durable commits, one
 //! process; the numbers that the control plane can build on.
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
