@@ -2,6 +2,7 @@
 //! with a token of its own, talking HTTP to loopback like any other.
 
 use crate::commands::server::{HOSTED_LABELS, write_private};
+use crate::environment;
 use crate::error::{CliError, Result};
 use crate::output;
 use crate::signals::Signals;
@@ -59,12 +60,17 @@ impl LocalRunner {
             labels: Some(labels_with(options.labels)),
             slots: options.slots.map(|n| n as usize),
             work_dir: Some(home.clone()),
-            // What its actions are is said by the same variables as for any other runner.
-            ..actions_of_environment()?
+            ..PartialConfig::default()
         };
-        // What this command does not say itself, the variables of a runner may (FLEETFOOT_RUNNER_...).
+        // Where called workflows come from, actions do too, unless the variables of a runner
+        // (FLEETFOOT_RUNNER_...) say more; what this command says itself is the strongest.
+        let shared = PartialConfig {
+            action_mirror: environment::text(environment::ACTION_MIRROR),
+            action_url: environment::text(environment::ACTION_URL),
+            ..PartialConfig::default()
+        };
         let config = PartialConfig::from_env(|name| std::env::var(name).ok())
-            .map(|environment| environment.overlaid_by(fixed))
+            .map(|own| shared.overlaid_by(own).overlaid_by(fixed))
             .and_then(PartialConfig::resolve)
             .map_err(|e| CliError::usage(e.to_string()))?;
         let registered = identity(control, &home, &config).await?;
@@ -160,20 +166,6 @@ impl LocalRunner {
             }
         }
     }
-}
-
-fn actions_of_environment() -> Result<PartialConfig> {
-    let all = PartialConfig::from_env(|name| std::env::var(name).ok())
-        .map_err(|e| CliError::usage(e.to_string()))?;
-    Ok(PartialConfig {
-        action_mirror: all.action_mirror,
-        action_url: all.action_url,
-        action_owners: all.action_owners,
-        action_sha_only: all.action_sha_only,
-        action_cache: all.action_cache,
-        node: all.node,
-        ..PartialConfig::default()
-    })
 }
 
 /// The boundary cannot be made on this machine.

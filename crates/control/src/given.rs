@@ -6,7 +6,7 @@
 
 use crate::Inner;
 use crate::actor::store_problem;
-use crate::keys::vault_problem;
+use crate::sync::Unassignable;
 use fleetfoot_model::Problem;
 use fleetfoot_model::ids::{AttemptRef, RunId};
 use fleetfoot_model::plan::RunParams;
@@ -142,7 +142,7 @@ impl Inner {
         spec: &JobSpec,
         params: &RunParams,
         own: IndexMap<String, String>,
-    ) -> Result<IndexMap<String, String>, Problem> {
+    ) -> Result<IndexMap<String, String>, Unassignable> {
         let environment = spec.environment.as_ref().map(|e| e.name.as_str());
         let mut all: IndexMap<String, (&'static str, String)> = IndexMap::new();
         if !params.untrusted && self.stored.secrets.load(Ordering::Acquire) {
@@ -162,7 +162,7 @@ impl Inner {
             }
             for (name, row) in rows {
                 let value = self.vault.open_secret(&row.scope, &name, row.key, &row.sealed);
-                all.insert(name, (row.scope.word(), value.map_err(|e| vault_problem(&e))?));
+                all.insert(name, (row.scope.word(), value.map_err(|e| Unassignable::Never(e.to_string()))?));
             }
         }
         for (name, value) in own {

@@ -346,7 +346,7 @@ impl Control {
         who.require_runner(id)?;
         let claimed = self.ask(|reply| Command::Claim { runner: id, job: request.job_id, reply }).await?;
         match claimed {
-            Some((attempt, run)) => self.assignment(attempt, run).await.map(Some),
+            Some((attempt, run)) => Ok(Some(self.assignment(attempt, run).await?)),
             None => Ok(None),
         }
     }
@@ -381,6 +381,7 @@ impl Control {
             started_at: None,
             finished_at: Some(self.inner.clock.wall()),
             boundary: fleetfoot_model::boundary::BoundaryRecord::default(),
+            environment_url: None,
         });
         self.ask(|reply| Command::Complete { runner: id, job: job_id, attempt, result, reply }).await?;
         let view = self.job_of_any(job_id).await?;

@@ -6,13 +6,16 @@ use crate::runners::check_version;
 use crate::{Control, Principal, stale};
 use bytes::Bytes;
 use fleetfoot_model::api::Appended;
+use fleetfoot_model::boundary::BoundaryRecord;
 use fleetfoot_model::ids::{AttemptRef, JobId, RunId, RunnerId};
 use fleetfoot_model::logs::Stream;
-use fleetfoot_model::sync::{Assignment, SyncRequest, SyncResponse};
+use fleetfoot_model::state::{Conclusion, Reason};
+use fleetfoot_model::sync::{Assignment, AttemptResult, SyncRequest, SyncResponse};
 use fleetfoot_model::version::VERSION;
 use fleetfoot_model::{Code, Problem};
 use fleetfoot_objects::AppendError;
 use fleetfoot_store::{JobPayload, RunPayload};
+use indexmap::IndexMap;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -65,6 +68,29 @@ impl PayloadCache {
 
     fn get(&self, run: RunId) -> Option<Arc<CachedRun>> {
         self.kept.lock().runs.get(&run).cloned()
+    }
+}
+
+/// Why an attempt cannot be given to its runner.
+pub(crate) enum Unassignable {
+    /// Trouble that may pass.
+    Later(Problem),
+    /// Its secrets cannot be opened: the job has to end. Says so for people.
+    Never(String),
+}
+
+impl From<Problem> for Unassignable {
+    fn from(problem: Problem) -> Self {
+        Self::Later(problem)
+    }
+}
+
+impl From<Unassignable> for Problem {
+    fn from(why: Unassignable) -> Self {
+        match why {
+            Unassignable::Later(problem) => problem,
+            Unassignable::Never(message) => Self::new(Code::Internal, message),
+        }
     }
 }
 
@@ -125,8 +151,11 @@ impl Control {
         for (attempt, run) in decision.assign {
             match self.assignment(attempt, run).await {
                 Ok(assignment) => response.assignments.push(assignment),
-                // It is offered again with the next sync; a lease that can never be delivered expires.
-                Err(e) => warn!(%attempt, error = %e, "cannot put an assignment together"),
+                // It is offered again with the next sync.
+                Err(Unassignable::Later(e)) => {
+                    warn!(%attempt, error = %e, "cannot put an assignment together")
+                }
+                Err(Unassignable::Never(message)) => self.give_up(attempt, runner, message).await,
             }
         }
         Ok(response)
@@ -154,8 +183,42 @@ impl Control {
         }
     }
 
+    /// Ends an attempt that can never be given to its runner.
+    async fn give_up(&self, attempt: AttemptRef, runner: RunnerId, message: String) {
+        let result = Box::new(AttemptResult {
+            conclusion: Conclusion::Failure,
+            reason: Some(Reason::SetUpFailed),
+            message: Some(message),
+            exit_code: None,
+            outputs: IndexMap::new(),
+            annotations: Vec::new(),
+            summaries: Vec::new(),
+            log_bytes: 0,
+            started_at: None,
+            finished_at: Some(self.inner.clock.wall()),
+            boundary: BoundaryRecord::default(),
+            environment_url: None,
+        });
+        let ended = self
+            .ask(|reply| Command::Complete {
+                runner,
+                job: attempt.job,
+                attempt: Some(attempt),
+                result,
+                reply,
+            })
+            .await;
+        if let Err(e) = ended {
+            warn!(%attempt, error = %e, "cannot end an attempt that cannot be assigned");
+        }
+    }
+
     /// Everything that a runner needs for an attempt.
-    pub(crate) async fn assignment(&self, attempt: AttemptRef, run: RunId) -> Result<Assignment, Problem> {
+    pub(crate) async fn assignment(
+        &self,
+        attempt: AttemptRef,
+        run: RunId,
+    ) -> Result<Assignment, Unassignable> {
         let fail = |e| store_problem(&e);
         let gone = || Problem::new(Code::NotFound, format!("job {} is gone", attempt.job));
         let cached = self.inner.payloads.get(run);
@@ -175,7 +238,7 @@ impl Control {
             .inner
             .vault
             .open_secrets(run, &payload.sealed_secrets)
-            .map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
+            .map_err(|e| Unassignable::Never(e.to_string()))?;
         let (inner, params) = (&self.inner, &payload.params);
         let secrets = inner.attempt_secrets(attempt, run, &project, &job.spec, params, own).await?;
         let about = (project.as_str(), &payload.params, &payload.contexts);

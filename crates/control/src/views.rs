@@ -88,6 +88,7 @@ pub(crate) fn attempt_view(row: AttemptRow) -> AttemptView {
     let (annotations, summaries) =
         row.result.as_ref().map(|r| (r.annotations.clone(), r.summaries.clone())).unwrap_or_default();
     AttemptView {
+        environment_url: row.result.as_ref().and_then(|r| r.environment_url.clone()),
         attempt: row.id.attempt,
         runner: row.runner,
         finished: row.finished_at.is_some(),

@@ -286,11 +286,15 @@ async fn a_row_moved_in_the_database_is_not_opened() {
     let db = rusqlite::Connection::open(bench.dir.path().join("fleetfoot.db")).unwrap();
     db.execute("UPDATE secrets SET name = 'A' WHERE name = 'OTHER'", []).unwrap();
     drop(db);
-    bench.create(request(DEPLOY)).await.unwrap();
+    let created = bench.create(request(DEPLOY)).await.unwrap();
     let mut runner = bench.runner("r", &["linux"], 1).await;
-    for _ in 0..3 {
-        assert_eq!(runner.sync(0).await.assignments, [], "a lease without its secrets is not given out");
-    }
+    assert_eq!(runner.sync(0).await.assignments, [], "a lease without its secrets is not given out");
+    let ended = bench.ended(created.run).await;
+    assert_eq!(ended.conclusion, Some(Conclusion::Failure));
+    let job = bench.job(created.jobs[0].id).await;
+    let message = job.message.unwrap_or_default();
+    assert!(message.contains("secret A") && message.contains("set it again"), "{message}");
+    bench.create(request(DEPLOY)).await.unwrap();
     bench.secret(&project("web"), "A", "right").await;
     assert_eq!(runner.take().await.secrets, map(&[("A", "right")]));
 }

@@ -45,8 +45,8 @@ pub struct EngineConfig {
 pub struct ActionsConfig {
     /// The cache, the forge or mirror behind it, and what is allowed.
     pub cache: CacheConfig,
-    /// When the built-in checkout takes the place of `actions/checkout`.
-    pub builtin_checkout: BuiltinCheckout,
+    /// A built-in checkout takes the place of `actions/checkout`, which is fetched otherwise.
+    pub builtin_checkout: bool,
 }
 
 impl std::fmt::Debug for ActionsConfig {
@@ -57,18 +57,6 @@ impl std::fmt::Debug for ActionsConfig {
             .field("builtin_checkout", &self.builtin_checkout)
             .finish_non_exhaustive()
     }
-}
-
-/// When the built-in checkout takes the place of `actions/checkout`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BuiltinCheckout {
-    /// Where it can do what is asked for, which today is everywhere.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never: the action is fetched like any other.
-    Never,
 }
 
 /// How long a command may take to follow each request to end.
@@ -102,7 +90,7 @@ impl EngineConfig {
             tool_cache: work_dir.join("_tool"),
             actions: ActionsConfig {
                 cache: CacheConfig::new(work_dir.join("_actions")),
-                builtin_checkout: BuiltinCheckout::default(),
+                builtin_checkout: true,
             },
             node: None,
             work_dir,

@@ -102,6 +102,7 @@ impl Engine {
             started_at: Some(started),
             finished_at: Some(clock::now()),
             boundary,
+            environment_url: verdict.environment_url,
         }
     }
 

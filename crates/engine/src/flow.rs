@@ -32,6 +32,7 @@ pub(crate) struct Verdict {
     pub(crate) message: Option<String>,
     pub(crate) exit_code: Option<i32>,
     pub(crate) outputs: IndexMap<String, String>,
+    pub(crate) environment_url: Option<String>,
     pub(crate) annotations: Vec<Annotation>,
     pub(crate) summaries: Vec<(u16, String)>,
     pub(crate) last_step: u16,
@@ -45,6 +46,7 @@ impl Verdict {
             message: None,
             exit_code: None,
             outputs: IndexMap::new(),
+            environment_url: None,
             annotations: Vec::new(),
             summaries: Vec::new(),
             last_step: 0,
@@ -344,9 +346,27 @@ impl<'a, 'j> Flow<'a, 'j> {
         outputs
     }
 
+    /// Evaluates `environment.url`: it may use what the steps gave.
+    fn environment_url(&mut self) -> Option<String> {
+        let attempt = self.attempt;
+        let template = attempt.assignment.spec.environment.as_ref()?.url.as_ref()?;
+        let spot = Spot::default();
+        let url = attempt.text(template, &attempt.scope(&self.frame, &self.frame.env, &spot));
+        match url {
+            Ok(url) if url.is_empty() || attempt.log.masker.finds(&url) => None,
+            Ok(url) => Some(url.chars().take(2_000).collect()),
+            Err(e) => {
+                let message = format!("environment.url is left out: {e}");
+                self.annotations.push(attempt.annotation("warning", self.last, &message));
+                None
+            }
+        }
+    }
+
     fn verdict(&mut self) -> Verdict {
         let killed = self.attempt.kill.is_cancelled();
         let outputs = if killed { IndexMap::new() } else { self.outputs() };
+        let environment_url = if killed { None } else { self.environment_url() };
         let standing = self.attempt.standing();
         let (conclusion, reason, message) = if standing.cancelled || killed {
             (Conclusion::Cancelled, Some(Reason::Cancelled), None)
@@ -365,6 +385,7 @@ impl<'a, 'j> Flow<'a, 'j> {
             message,
             exit_code: self.decisive.as_ref().and_then(|d| d.exit_code),
             outputs,
+            environment_url,
             annotations: std::mem::take(&mut self.annotations),
             summaries: std::mem::take(&mut self.summaries),
             last_step: self.last,

@@ -36,7 +36,7 @@ mod step;
 mod step_files;
 mod workspace;
 
-pub use config::{ActionsConfig, BuiltinCheckout, EngineConfig, KillLadder};
+pub use config::{ActionsConfig, EngineConfig, KillLadder};
 pub use engine::Engine;
 pub use fleetfoot_actions::CacheConfig;
 pub use sink::Sink;

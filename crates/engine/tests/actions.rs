@@ -5,7 +5,6 @@
 mod common;
 
 use common::{Job, eventually, run_step, uses_step};
-use fleetfoot_engine::BuiltinCheckout;
 use fleetfoot_model::spec::{ContainerSpec, SecretAccess, SecretLayer, StepAction, StepSpec};
 use fleetfoot_model::state::{Conclusion, Reason};
 use fleetfoot_model::sync::JobServices;
@@ -460,7 +459,7 @@ async fn the_real_checkout_runs_if_the_built_in_one_is_switched_off() {
         write(root, "action.yml", "runs: { using: node20, main: main.js }");
         write(root, "main.js", "console.log('the real one')");
     });
-    job.config.actions.builtin_checkout = BuiltinCheckout::Never;
+    job.config.actions.builtin_checkout = false;
     job.run().await;
     assert_eq!(told(&job), ["the real one"], "{}", job.sink.all());
 }
@@ -684,4 +683,16 @@ runs:
     ]);
     assert_eq!(job.run().await.conclusion, Conclusion::Success, "{}", job.sink.all());
     assert_eq!(told(&job), ["from itself workspace", "."]);
+}
+
+#[tokio::test]
+async fn the_address_of_a_deployment_is_known_at_its_end() {
+    let script = "echo \"host=app.example\" >> \"$GITHUB_OUTPUT\"";
+    let mut job = Job::new(vec![run_step("deploy", script)]);
+    job.spec().environment = Some(fleetfoot_model::spec::EnvironmentUse {
+        name: "production".into(),
+        url: Some("https://${{ steps.deploy.outputs.host }}/".into()),
+    });
+    let result = job.run().await;
+    assert_eq!(result.environment_url.as_deref(), Some("https://app.example/"));
 }

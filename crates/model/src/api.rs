@@ -245,6 +245,9 @@ pub struct AttemptView {
     /// What isolation held.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub boundary: Option<BoundaryRecord>,
+    /// Address of what was deployed (`environment.url`, evaluated).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub environment_url: Option<String>,
 }
 
 /// One page of a list.

@@ -223,6 +223,9 @@ pub struct AttemptResult {
     /// What isolation really held.
     #[serde(default)]
     pub boundary: BoundaryRecord,
+    /// Address of what was deployed (`environment.url`, evaluated).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub environment_url: Option<String>,
 }
 
 /// A notice, warning or error raised by a step.

@@ -67,6 +67,7 @@ pub fn engine_config(config: &RunnerConfig, runner_name: &str) -> EngineConfig {
     engine.limits_cap = config.limits.clone();
     engine.separate_stderr = config.separate_stderr;
     engine.node.clone_from(&config.node);
+    engine.actions.builtin_checkout = !config.fetch_checkout;
     let cache = &mut engine.actions.cache;
     cache.dir.clone_from(&config.action_cache);
     cache.mirror.clone_from(&config.action_mirror);

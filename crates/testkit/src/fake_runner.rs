@@ -110,6 +110,7 @@ fn finished(attempt: AttemptRef) -> AttemptReport {
             started_at: None,
             finished_at: None,
             boundary: Default::default(),
+            environment_url: None,
         })),
     }
 }

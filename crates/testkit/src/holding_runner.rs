@@ -91,6 +91,7 @@ impl HoldingRunner {
             started_at: None,
             finished_at: None,
             boundary: Default::default(),
+            environment_url: None,
         };
         if let Some(report) = self.held.get_mut(&attempt.job.0) {
             report.phase = Phase::Finished;

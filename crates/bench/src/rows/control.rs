@@ -119,6 +119,7 @@ fn finished(attempt: AttemptRef) -> AttemptReport {
         started_at: None,
         finished_at: None,
         boundary: Default::default(),
+        environment_url: None,
     };
     AttemptReport { attempt, phase: Phase::Finished, steps: None, result: Some(Box::new(result)) }
 }

@@ -185,6 +185,9 @@ struct Settings {
     /// Where fetched actions are kept [default: in the work directory]
     #[arg(long, value_name = "DIR")]
     action_cache: Option<PathBuf>,
+    /// Fetch actions/checkout like any other action, instead of the built-in one
+    #[arg(long)]
+    fetch_checkout: bool,
     /// The program that runs JavaScript actions [default: node on the PATH]
     #[arg(long, value_name = "FILE")]
     node: Option<PathBuf>,
@@ -228,6 +231,7 @@ impl Settings {
             action_owners: list(&self.action_owner),
             action_sha_only: self.action_sha_only.then_some(true),
             action_cache: self.action_cache.clone(),
+            fetch_checkout: self.fetch_checkout.then_some(true),
             node: self.node.clone(),
             separate_stderr: self.separate_stderr.then_some(true),
         })

@@ -232,5 +232,6 @@ pub(crate) fn result(conclusion: Conclusion) -> AttemptResult {
         started_at: None,
         finished_at: None,
         boundary: fleetfoot_model::boundary::BoundaryRecord::default(),
+        environment_url: None,
     }
 }

@@ -11,7 +11,7 @@ mod inputs;
 mod node;
 mod services;
 
-use crate::config::{ActionsConfig, BuiltinCheckout};
+use crate::config::ActionsConfig;
 use crate::flow::Stage;
 use crate::frame::ActionPlace;
 use fleetfoot_actions::{ActionCache, ActionError, ActionErrorKind, Fetched, Manifest, Reference, Runs};
@@ -59,7 +59,7 @@ impl Loaded {
 /// composite action that it uses.
 pub(crate) struct Actions {
     cache: ActionCache,
-    checkout: BuiltinCheckout,
+    builtin_checkout: bool,
     memory: Mutex<Memory>,
 }
 
@@ -83,7 +83,7 @@ struct Memory {
 
 impl Actions {
     pub(crate) fn new(config: &ActionsConfig, cache: &ActionCache) -> Self {
-        Self { cache: cache.for_job(), checkout: config.builtin_checkout, memory: Mutex::default() }
+        Self { cache: cache.for_job(), builtin_checkout: config.builtin_checkout, memory: Mutex::default() }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -93,7 +93,7 @@ impl Actions {
     /// Whether this is the action that is built in.
     fn is_built_in(&self, uses: &str) -> bool {
         let name = uses.split('@').next().unwrap_or_default();
-        self.checkout != BuiltinCheckout::Never && name.eq_ignore_ascii_case("actions/checkout")
+        self.builtin_checkout && name.eq_ignore_ascii_case("actions/checkout")
     }
 
     /// Whether this action has to be fetched; a reference that is none counts, so that it is found early.

@@ -139,6 +139,9 @@ fields! {
     action_cache, "ACTION_CACHE", "\"/var/cache/fleetfoot-actions\"",
         "Where fetched actions are kept; runners may share it. Default: _actions in work_dir.",
         |text| Some(text.into());
+    fetch_checkout, "FETCH_CHECKOUT", "false",
+        "Fetch actions/checkout like any other action, instead of the built-in one.",
+        |text| boolean(text)?;
     node, "NODE", "\"/opt/node24/bin/node\"",
         "The program that runs JavaScript actions of every version. Default: node on the PATH.",
         |text| Some(text.into());

@@ -56,6 +56,7 @@ pub struct PartialConfig {
     pub action_owners: Option<Vec<String>>,
     pub action_sha_only: Option<bool>,
     pub action_cache: Option<PathBuf>,
+    pub fetch_checkout: Option<bool>,
     pub node: Option<PathBuf>,
     pub separate_stderr: Option<bool>,
 }
@@ -115,6 +116,8 @@ pub struct RunnerConfig {
     pub action_sha_only: bool,
     /// Where fetched actions are kept.
     pub action_cache: PathBuf,
+    /// `actions/checkout` is fetched like any other action, instead of the built-in one.
+    pub fetch_checkout: bool,
     /// The program that runs JavaScript actions; absent means `node` on the `PATH`.
     pub node: Option<PathBuf>,
     /// Lines of standard error are marked in the log.
@@ -194,6 +197,7 @@ impl PartialConfig {
             action_owners,
             action_sha_only,
             action_cache,
+            fetch_checkout,
             node,
             separate_stderr
         )
@@ -231,6 +235,7 @@ impl PartialConfig {
             action_owners: self.action_owners.unwrap_or_default(),
             action_sha_only: self.action_sha_only.unwrap_or(false),
             action_cache: action_cache.unwrap_or_else(|| work_dir.join("_actions")),
+            fetch_checkout: self.fetch_checkout.unwrap_or(false),
             node,
             separate_stderr: self.separate_stderr.unwrap_or(false),
             server: self.server.unwrap_or_else(|| DEFAULT_URL.to_owned()),

@@ -45,6 +45,7 @@ pub(super) fn verdict(reason: Reason, message: impl Into<String>) -> AttemptResu
         started_at: None,
         finished_at: Some(now()),
         boundary: Default::default(),
+        environment_url: None,
     }
 }
 

@@ -231,6 +231,7 @@ pub fn result(conclusion: Conclusion) -> AttemptResult {
         started_at: Some(at(11)),
         finished_at: Some(at(12)),
         boundary: BoundaryRecord { driver: "process/0.1.0".to_owned(), ..BoundaryRecord::default() },
+        environment_url: Some("https://app.example".to_owned()),
     }
 }
 
