@@ -141,7 +141,10 @@ impl Manifest {
             let Some(bytes) = files::read_within(&path, root)? else { continue };
             let shown = path.display().to_string();
             return Self::parse(&Source::new(shown, bytes)).map_err(|found| {
-                let message = format!("the manifest of the action cannot be used\n\n{found}");
+                let first = found.0.first().map_or_else(String::new, |d| {
+                    format!(": {}:{}:{}: {}", d.file, d.line, d.column, d.message)
+                });
+                let message = format!("the manifest of the action cannot be used{first}\n\n{found}");
                 ActionError::new(ActionErrorKind::BadManifest, message)
             });
         }

@@ -5,7 +5,7 @@
 use crate::clock;
 use crate::live::Options;
 use crate::output::{self, Format};
-use crate::style::{self, Style, printable};
+use crate::style::{self, Style, headline, printable};
 use fleetfoot_model::api::{JobView, RunView};
 use fleetfoot_model::{JobId, Status};
 use indexmap::IndexMap;
@@ -164,7 +164,7 @@ fn describe(state: &RunState, event: &Event, style: Style) -> Option<String> {
             format!("  {mark} {name}: {} ({time}{code})", printable(&step.name))
         }
         Event::Finished(_) => {
-            let why = job.message.as_deref().map(|m| format!(": {}", printable(m))).unwrap_or_default();
+            let why = job.message.as_deref().map(|m| format!(": {}", headline(m))).unwrap_or_default();
             let time = style::elapsed(job.started_at, job.finished_at, now);
             let mark = style.mark(job.status, job.conclusion);
             format!("{mark} {name}: {}{why} ({time})", style.word(job.status, job.conclusion))

@@ -1,7 +1,7 @@
 //! Runs, jobs and reasons as text for people. Pure: what comes in goes out as
 //! text, with the time as an argument.
 
-use crate::style::{self, Style, printable};
+use crate::style::{self, Style, headline, printable};
 use fleetfoot_model::Timestamp;
 use fleetfoot_model::api::{JobView, RunView};
 use fleetfoot_model::why::{Why, WhyReason};
@@ -58,6 +58,12 @@ pub(crate) fn run(run: &RunView, style: Style, now: Timestamp) -> String {
     out
 }
 
+/// A message over several lines, each of them indented.
+fn lines(message: &str, indent: &str) -> String {
+    let all: Vec<String> = message.lines().filter(|l| !l.trim().is_empty()).map(printable).collect();
+    all.join(&format!("\n{indent}"))
+}
+
 fn write_job(out: &mut String, job: &JobView, style: Style, now: Timestamp) {
     let runner = job.runner_name.as_deref().map(|r| format!(" on {}", printable(r))).unwrap_or_default();
     let again = job.attempt.filter(|a| *a > 1).map(|a| format!(", attempt {a}")).unwrap_or_default();
@@ -71,7 +77,7 @@ fn write_job(out: &mut String, job: &JobView, style: Style, now: Timestamp) {
         style::elapsed(job.started_at, job.finished_at, now),
     );
     if let Some(message) = &job.message {
-        let _ = writeln!(out, "    {}", printable(message));
+        let _ = writeln!(out, "    {}", lines(message, "    "));
     }
     for step in &job.steps {
         let code = step.exit_code.filter(|c| *c != 0).map(|c| format!(", exit code {c}")).unwrap_or_default();
@@ -83,7 +89,7 @@ fn write_job(out: &mut String, job: &JobView, style: Style, now: Timestamp) {
             style::elapsed(step.started_at, step.finished_at, now),
         );
         if let Some(message) = &step.message {
-            let _ = writeln!(out, "      {}", printable(message));
+            let _ = writeln!(out, "      {}", lines(message, "      "));
         }
     }
 }
@@ -96,7 +102,7 @@ pub(crate) fn result_table(run: &RunView, style: Style, now: Timestamp) -> Strin
         .flatten()
         .map(|job| {
             let code = job.exit_code.filter(|c| *c != 0).map(|c| format!("exit code {c}"));
-            let note = code.or_else(|| job.message.as_deref().map(printable)).unwrap_or_default();
+            let note = code.or_else(|| job.message.as_deref().map(headline)).unwrap_or_default();
             vec![
                 style.mark(job.status, job.conclusion),
                 printable(&job.name),

@@ -150,6 +150,11 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
+/// The first line of a message: what follows it is detail for those who look closer.
+pub(crate) fn headline(text: &str) -> String {
+    printable(text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
