@@ -14,6 +14,10 @@ use clap::{Parser, Subcommand};
 use report::Report;
 use std::path::{Path, PathBuf};
 
+/// That of the product: one row measures the control plane in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Fleetfoot.
 #[derive(Parser)]
 #[command(name = "bench")]
