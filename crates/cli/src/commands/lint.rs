@@ -83,7 +83,9 @@ pub(crate) fn run(args: &LintArgs, format: Format) -> Result {
             let style = Style::stderr();
             let warnings = findings.iter().filter(|d| d.severity == Severity::Warning).count();
             let mark = if errors == 0 { style.green("✓") } else { style.red("✗") };
-            output::say(&format!("{mark} {} files, {errors} errors, {warnings} warnings", files.len()));
+            let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+            let (files, errors) = (counted(files.len(), "file"), counted(errors, "error"));
+            output::say(&format!("{mark} {files}, {errors}, {}", counted(warnings, "warning")));
         }
     }
     Ok(if errors == 0 { Exit::Ok } else { Exit::Failed })
