@@ -18,10 +18,15 @@ echo "installing the JavaScript clients for the tests (into $to)" >&2
 mkdir -p "$to"
 rm -rf "$to/node_modules" "$to/installed.json"
 cp "$from/package.json" "$from/package-lock.json" "$to/"
-if ! (cd "$to" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) >"$to/install.log" 2>&1; then
-    cat "$to/install.log" >&2
-    echo "error: the JavaScript clients could not be installed" >&2
-    exit 1
-fi
+# A registry that does not answer once is no reason to give up.
+tries=3
+until (cd "$to" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) >"$to/install.log" 2>&1; do
+    tries=$((tries - 1))
+    if [ "$tries" -eq 0 ]; then
+        cat "$to/install.log" >&2
+        echo "error: the JavaScript clients could not be installed" >&2
+        exit 1
+    fi
+done
 # Last: what is there is whole.
 cp "$from/package-lock.json" "$to/installed.json"
