@@ -3,6 +3,7 @@
 //! states of the gates that are shut. A gate that was never shut is open;
 //! nothing here knows who may approve, or writes anything.
 
+use fleetfoot_model::pattern::fits;
 use fleetfoot_model::projects::EnvironmentRules;
 use fleetfoot_model::{JobId, RunId, Timestamp};
 use std::collections::{BTreeSet, HashMap};
@@ -67,139 +68,15 @@ fn lets_in(patterns: &[String], git_ref: &str) -> bool {
         };
         let matched = if pattern.starts_with("refs/") {
             let full = format!("refs/heads/{}", branch.unwrap_or_default());
-            glob(pattern, if branch.is_some() { &full } else { git_ref })
+            fits(pattern, if branch.is_some() { &full } else { git_ref })
         } else {
-            branch.is_some_and(|branch| glob(pattern, branch))
+            branch.is_some_and(|branch| fits(pattern, branch))
         };
         if matched {
             inside = !keep_out;
         }
     }
     inside
-}
-
-/// The filter patterns of workflows: `*` without `/`, `**`, `?` and `+` after a character, `[abc]`, `\`.
-#[must_use]
-pub fn glob(pattern: &str, text: &str) -> bool {
-    let (pieces, text) = (pieces(pattern), text.chars().collect::<Vec<char>>());
-    // Which lengths of the text the pieces so far can match: no input costs more than both lengths multiplied.
-    let mut reach = vec![false; text.len() + 1];
-    reach[0] = true;
-    for piece in &pieces {
-        let mut next = vec![false; text.len() + 1];
-        for at in 0..=text.len() {
-            let here = |at: usize| at < text.len() && piece.one.takes(text[at]);
-            match piece.times {
-                Times::Once => {
-                    if reach[at] && here(at) {
-                        next[at + 1] = true;
-                    }
-                }
-                Times::Optional => {
-                    next[at] |= reach[at];
-                    if reach[at] && here(at) {
-                        next[at + 1] = true;
-                    }
-                }
-                Times::Any => {
-                    next[at] |= reach[at];
-                    if next[at] && here(at) {
-                        next[at + 1] = true;
-                    }
-                }
-                Times::Some => {
-                    if (reach[at] || next[at]) && here(at) {
-                        next[at + 1] = true;
-                    }
-                }
-            }
-        }
-        reach = next;
-    }
-    reach[text.len()]
-}
-
-#[derive(Debug)]
-struct Piece {
-    one: One,
-    times: Times,
-}
-
-#[derive(Debug)]
-enum One {
-    Exactly(char),
-    Set(Vec<(char, char)>),
-    NoSlash,
-    Anything,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Times {
-    Once,
-    Optional,
-    Some,
-    Any,
-}
-
-impl One {
-    fn takes(&self, c: char) -> bool {
-        match self {
-            Self::Exactly(own) => *own == c,
-            Self::Set(ranges) => ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)),
-            Self::NoSlash => c != '/',
-            Self::Anything => true,
-        }
-    }
-}
-
-fn pieces(pattern: &str) -> Vec<Piece> {
-    let mut all: Vec<Piece> = Vec::new();
-    let mut chars = pattern.chars().peekable();
-    while let Some(c) = chars.next() {
-        let (one, times) = match c {
-            '*' if chars.next_if_eq(&'*').is_some() => (One::Anything, Times::Any),
-            '*' => (One::NoSlash, Times::Any),
-            '?' | '+' => {
-                let times = if c == '?' { Times::Optional } else { Times::Some };
-                match all.last_mut() {
-                    Some(piece) if piece.times == Times::Once => {
-                        piece.times = times;
-                        continue;
-                    }
-                    _ => (One::Exactly(c), Times::Once),
-                }
-            }
-            '[' => match set(&mut chars) {
-                Some(ranges) => (One::Set(ranges), Times::Once),
-                None => (One::Exactly('['), Times::Once),
-            },
-            '\\' => (One::Exactly(chars.next().unwrap_or('\\')), Times::Once),
-            other => (One::Exactly(other), Times::Once),
-        };
-        all.push(Piece { one, times });
-    }
-    all
-}
-
-/// The inside of `[...]`; `None` (and nothing taken) if it is not closed.
-fn set(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Vec<(char, char)>> {
-    let mut ahead = chars.clone();
-    let mut ranges = Vec::new();
-    loop {
-        let low = ahead.next()?;
-        if low == ']' && !ranges.is_empty() {
-            *chars = ahead;
-            return Some(ranges);
-        }
-        let mut after = ahead.clone();
-        match (after.next(), after.next()) {
-            (Some('-'), Some(high)) if high != ']' => {
-                ranges.push((low, high));
-                ahead = after;
-            }
-            _ => ranges.push((low, low)),
-        }
-    }
 }
 
 /// Who has to approve what, in a sentence.

@@ -26,7 +26,6 @@
 
 mod library;
 mod matching;
-mod pattern;
 mod plan;
 mod source;
 mod syntax;

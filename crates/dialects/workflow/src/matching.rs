@@ -1,9 +1,9 @@
 //! Whether an event starts a run: the filters of `on` against what is known
 //! of the event. Pure; changed files are asked for only where they decide.
 
-use crate::pattern::{fits, list_fits};
 use crate::syntax::Trigger;
 use fleetfoot_model::event::{ChangedPaths, EventFacts, Matching};
+use fleetfoot_model::pattern::{fits, list_fits};
 
 /// Activity types that count where a document names none; other events count with all of theirs.
 const PULL_REQUEST_DEFAULT: &[&str] = &["opened", "synchronize", "reopened"];

@@ -1,4 +1,4 @@
-//! The patterns of `branches`, `tags` and `paths`: `*`, `**`, `?`, `+`, `[]`
+//! The patterns of `branches`, `tags` and `paths`, and of the rules of environments: `*`, `**`, `?`, `+`, `[]`
 //! and, in a list, `!`. Pure text against text; time grows with the product of
 //! both lengths and no faster, whatever the pattern.
 
@@ -105,7 +105,8 @@ fn bracket(chars: &[char]) -> Option<(Set, usize)> {
 }
 
 /// Whether a pattern (without `!`) fits the whole text.
-pub(crate) fn fits(pattern: &str, text: &str) -> bool {
+#[must_use]
+pub fn fits(pattern: &str, text: &str) -> bool {
     let pieces = compile(pattern);
     // `at[i]`: what was read so far can be explained by the first `i` pieces.
     let mut at = vec![false; pieces.len() + 1];
@@ -151,7 +152,8 @@ fn without_reading(pieces: &[Piece], at: &mut [bool]) {
 }
 
 /// A list in order: a later pattern overrules an earlier one, `!` takes away.
-pub(crate) fn list_fits(patterns: &[String], text: &str) -> bool {
+#[must_use]
+pub fn list_fits(patterns: &[String], text: &str) -> bool {
     patterns.iter().fold(false, |chosen, pattern| match pattern.strip_prefix('!') {
         Some(pattern) if chosen => !fits(pattern, text),
         Some(_) => false,
