@@ -370,18 +370,12 @@ impl Control {
             self.ask(|reply| Command::Reports { runner: id, reports: vec![report], reply }).await?;
         }
         let result = Box::new(AttemptResult {
-            conclusion,
-            reason: None,
             message,
             exit_code,
             outputs,
-            annotations: Vec::new(),
-            summaries: Vec::new(),
             log_bytes: self.log_length(job_id, id).await?,
-            started_at: None,
             finished_at: Some(self.inner.clock.wall()),
-            boundary: fleetfoot_model::boundary::BoundaryRecord::default(),
-            environment_url: None,
+            ..AttemptResult::new(conclusion)
         });
         self.ask(|reply| Command::Complete { runner: id, job: job_id, attempt, result, reply }).await?;
         let view = self.job_of_any(job_id).await?;

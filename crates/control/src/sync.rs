@@ -6,7 +6,6 @@ use crate::runners::check_version;
 use crate::{Control, Principal, stale};
 use bytes::Bytes;
 use fleetfoot_model::api::Appended;
-use fleetfoot_model::boundary::BoundaryRecord;
 use fleetfoot_model::ids::{AttemptRef, JobId, RunId, RunnerId};
 use fleetfoot_model::logs::Stream;
 use fleetfoot_model::state::{Conclusion, Reason};
@@ -15,7 +14,6 @@ use fleetfoot_model::version::VERSION;
 use fleetfoot_model::{Code, Problem};
 use fleetfoot_objects::AppendError;
 use fleetfoot_store::{JobPayload, RunPayload};
-use indexmap::IndexMap;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -186,18 +184,10 @@ impl Control {
     /// Ends an attempt that can never be given to its runner.
     async fn give_up(&self, attempt: AttemptRef, runner: RunnerId, message: String) {
         let result = Box::new(AttemptResult {
-            conclusion: Conclusion::Failure,
             reason: Some(Reason::SetUpFailed),
             message: Some(message),
-            exit_code: None,
-            outputs: IndexMap::new(),
-            annotations: Vec::new(),
-            summaries: Vec::new(),
-            log_bytes: 0,
-            started_at: None,
             finished_at: Some(self.inner.clock.wall()),
-            boundary: BoundaryRecord::default(),
-            environment_url: None,
+            ..AttemptResult::new(Conclusion::Failure)
         });
         let ended = self
             .ask(|reply| Command::Complete {

@@ -218,7 +218,7 @@ mod tests {
 
         #[test]
         fn nothing_takes_long(pattern in "[a*?+/\\[\\]!-]{0,60}", text in "[a/]{0,200}") {
-            fits(&pattern, &text);
+            let _ = fits(&pattern, &text);
         }
     }
 }

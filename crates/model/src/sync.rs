@@ -228,6 +228,27 @@ pub struct AttemptResult {
     pub environment_url: Option<String>,
 }
 
+impl AttemptResult {
+    /// A result of which nothing is known but how the attempt ended.
+    #[must_use]
+    pub fn new(conclusion: Conclusion) -> Self {
+        Self {
+            conclusion,
+            reason: None,
+            message: None,
+            exit_code: None,
+            outputs: IndexMap::new(),
+            annotations: Vec::new(),
+            summaries: Vec::new(),
+            log_bytes: 0,
+            started_at: None,
+            finished_at: None,
+            boundary: BoundaryRecord::default(),
+            environment_url: None,
+        }
+    }
+}
+
 /// A notice, warning or error raised by a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Annotation {

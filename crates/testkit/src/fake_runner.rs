@@ -99,18 +99,8 @@ fn finished(attempt: AttemptRef) -> AttemptReport {
         phase: Phase::Finished,
         steps: None,
         result: Some(Box::new(AttemptResult {
-            conclusion: Conclusion::Success,
-            reason: None,
-            message: None,
             exit_code: Some(0),
-            outputs: Default::default(),
-            annotations: Vec::new(),
-            summaries: Vec::new(),
-            log_bytes: 0,
-            started_at: None,
-            finished_at: None,
-            boundary: Default::default(),
-            environment_url: None,
+            ..AttemptResult::new(Conclusion::Success)
         })),
     }
 }

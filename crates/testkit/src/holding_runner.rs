@@ -79,20 +79,7 @@ impl HoldingRunner {
     /// # Errors
     /// If the server says no or does not answer.
     pub async fn finish(&mut self, attempt: AttemptRef) -> Result<(), ClientError> {
-        let result = AttemptResult {
-            conclusion: Conclusion::Success,
-            reason: None,
-            message: None,
-            exit_code: Some(0),
-            outputs: Default::default(),
-            annotations: Vec::new(),
-            summaries: Vec::new(),
-            log_bytes: 0,
-            started_at: None,
-            finished_at: None,
-            boundary: Default::default(),
-            environment_url: None,
-        };
+        let result = AttemptResult { exit_code: Some(0), ..AttemptResult::new(Conclusion::Success) };
         if let Some(report) = self.held.get_mut(&attempt.job.0) {
             report.phase = Phase::Finished;
             report.result = Some(Box::new(result));

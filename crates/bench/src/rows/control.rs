@@ -107,19 +107,6 @@ async fn work(control: Control, n: u64, total: u64, done: Arc<AtomicU64>) -> any
 }
 
 fn finished(attempt: AttemptRef) -> AttemptReport {
-    let result = AttemptResult {
-        conclusion: Conclusion::Success,
-        reason: None,
-        message: None,
-        exit_code: Some(0),
-        outputs: Default::default(),
-        annotations: Vec::new(),
-        summaries: Vec::new(),
-        log_bytes: 0,
-        started_at: None,
-        finished_at: None,
-        boundary: Default::default(),
-        environment_url: None,
-    };
+    let result = AttemptResult { exit_code: Some(0), ..AttemptResult::new(Conclusion::Success) };
     AttemptReport { attempt, phase: Phase::Finished, steps: None, result: Some(Box::new(result)) }
 }
