@@ -9,58 +9,99 @@
 
 #![expect(unsafe_code, reason = "clone3, fork and execve have no safe form")]
 
+use fleetfoot_driver::{Command, DriverError};
 use std::ffi::{CString, c_char};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Everything that the child needs, ready before it exists.
-pub(crate) struct Plan {
-    pub(crate) program: CString,
-    pub(crate) argv: Vec<CString>,
-    pub(crate) envp: Vec<CString>,
-    pub(crate) directory: CString,
-    pub(crate) stdin: RawFd,
-    pub(crate) stdout: RawFd,
-    pub(crate) stderr: RawFd,
+pub struct Plan {
+    /// The program.
+    pub program: CString,
+    /// Its name and arguments.
+    pub argv: Vec<CString>,
+    /// Its whole environment.
+    pub envp: Vec<CString>,
+    /// Working directory.
+    pub directory: CString,
+    /// Becomes descriptor 0.
+    pub stdin: RawFd,
+    /// Becomes descriptor 1.
+    pub stdout: RawFd,
+    /// Becomes descriptor 2.
+    pub stderr: RawFd,
     /// Directory of the v2 cgroup to be born in, and its `cgroup.procs` for kernels that cannot do that.
-    pub(crate) cgroup: Option<(RawFd, CString)>,
+    pub cgroup: Option<(RawFd, CString)>,
     /// Opened v1 `tasks` files. A single-threaded child that moves itself takes no global lock.
-    pub(crate) tasks: Vec<RawFd>,
+    pub tasks: Vec<RawFd>,
     /// Soft and hard limit by resource.
-    pub(crate) rlimits: Vec<(libc::__rlimit_resource_t, u64)>,
+    pub rlimits: Vec<(libc::__rlimit_resource_t, u64)>,
     /// Value for `/proc/self/oom_score_adj`: the kernel shall choose a job before the runner.
-    pub(crate) oom_score_adj: Option<CString>,
+    pub oom_score_adj: Option<CString>,
 }
 
 /// A process that has reached its program.
-pub(crate) struct Spawned {
-    pub(crate) pid: i32,
-    pub(crate) pidfd: OwnedFd,
+pub struct Spawned {
+    /// Its id.
+    pub pid: i32,
+    /// Names it beyond reuse of its id.
+    pub pidfd: OwnedFd,
 }
 
 /// Where the child failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub enum Stage {
+    /// Making the process.
     Fork,
+    /// Leading a session.
     Session,
+    /// Connecting its descriptors.
     Descriptors,
+    /// Joining its groups.
     Cgroup,
+    /// Setting its limits.
     Limits,
+    /// Entering the working directory.
     Directory,
+    /// Executing the program.
     Exec,
 }
 
 /// A failed start.
 #[derive(Debug)]
-pub(crate) struct SpawnError {
-    pub(crate) stage: Stage,
-    pub(crate) source: io::Error,
+pub struct SpawnError {
+    /// Where.
+    pub stage: Stage,
+    /// Why.
+    pub source: io::Error,
 }
 
 impl SpawnError {
     fn last(stage: Stage) -> Self {
         Self { stage, source: io::Error::last_os_error() }
+    }
+
+    /// The error in words for people.
+    #[must_use]
+    pub fn explain(&self, command: &Command, program: &Path) -> DriverError {
+        let source = std::io::Error::from_raw_os_error(self.source.raw_os_error().unwrap_or(0));
+        let message = match self.stage {
+            Stage::Fork => "cannot start another process".to_owned(),
+            Stage::Session => "cannot start a session for the command".to_owned(),
+            Stage::Descriptors => "cannot connect the command's output".to_owned(),
+            Stage::Cgroup => "cannot put the command into its control group".to_owned(),
+            Stage::Limits => "cannot set the resource limits of the command".to_owned(),
+            Stage::Directory => {
+                format!("cannot enter the working directory '{}'", command.working_directory.display())
+            }
+            Stage::Exec if !command.program.contains('/') => {
+                format!("cannot execute '{}' ({})", command.program, program.display())
+            }
+            Stage::Exec => format!("cannot execute '{}'", command.program),
+        };
+        DriverError::io(message, source)
     }
 }
 
@@ -86,7 +127,10 @@ static NO_CLONE3: AtomicBool = AtomicBool::new(false);
 static NO_INTO_CGROUP: AtomicBool = AtomicBool::new(false);
 
 /// Starts the process and returns when it runs its program.
-pub(crate) fn spawn(plan: &Plan) -> Result<Spawned, SpawnError> {
+///
+/// # Errors
+/// [`SpawnError`] with the stage at which it failed; no process is left then.
+pub fn spawn(plan: &Plan) -> Result<Spawned, SpawnError> {
     let (report, report_write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|e| SpawnError { stage: Stage::Fork, source: e.into() })?;
     let raw = Raw::new(plan, report_write.as_raw_fd());
