@@ -67,6 +67,8 @@ pub enum Stage {
     Directory,
     /// Executing the program.
     Exec,
+    /// Giving up rights before the program runs.
+    Fence,
 }
 
 /// A failed start.
@@ -89,6 +91,7 @@ impl SpawnError {
         let source = std::io::Error::from_raw_os_error(self.source.raw_os_error().unwrap_or(0));
         let message = match self.stage {
             Stage::Fork => "cannot start another process".to_owned(),
+            Stage::Fence => "cannot fence the command off".to_owned(),
             Stage::Session => "cannot start a session for the command".to_owned(),
             Stage::Descriptors => "cannot connect the command's output".to_owned(),
             Stage::Cgroup => "cannot put the command into its control group".to_owned(),
@@ -141,21 +144,11 @@ pub fn spawn(plan: &Plan) -> Result<Spawned, SpawnError> {
         Ok(pid)
     })?;
     drop(report_write);
-    let mut failure = [0_u8; 8];
-    let read = loop {
-        match rustix::io::read(&report, &mut failure) {
-            Err(rustix::io::Errno::INTR) => {}
-            other => break other.unwrap_or(0),
-        }
-    };
-    if read == failure.len() {
-        let word =
-            |i: usize| i32::from_ne_bytes([failure[i], failure[i + 1], failure[i + 2], failure[i + 3]]);
+    if let Err(error) = await_program(&report) {
         // SAFETY: the child is ours, has called _exit and was not waited for yet.
         unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
         crate::reaper::release(pid);
-        let stage = STAGES.into_iter().find(|s| *s as i32 == word(0)).unwrap_or(Stage::Exec);
-        return Err(SpawnError { stage, source: io::Error::from_raw_os_error(word(4)) });
+        return Err(error);
     }
     let pidfd = match pidfd {
         Some(fd) => fd,
@@ -164,7 +157,27 @@ pub fn spawn(plan: &Plan) -> Result<Spawned, SpawnError> {
     Ok(Spawned { pid, pidfd })
 }
 
-const STAGES: [Stage; 7] = [
+/// Waits until a child either runs its program or has reported through the pipe why it does not.
+///
+/// # Errors
+/// The report of the child.
+pub fn await_program(report: &OwnedFd) -> Result<(), SpawnError> {
+    let mut failure = [0_u8; 8];
+    let read = loop {
+        match rustix::io::read(report, &mut failure) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other.unwrap_or(0),
+        }
+    };
+    if read < failure.len() {
+        return Ok(());
+    }
+    let word = |i: usize| i32::from_ne_bytes([failure[i], failure[i + 1], failure[i + 2], failure[i + 3]]);
+    let stage = STAGES.into_iter().find(|s| *s as i32 == word(0)).unwrap_or(Stage::Exec);
+    Err(SpawnError { stage, source: io::Error::from_raw_os_error(word(4)) })
+}
+
+const STAGES: [Stage; 8] = [
     Stage::Fork,
     Stage::Session,
     Stage::Descriptors,
@@ -172,10 +185,14 @@ const STAGES: [Stage; 7] = [
     Stage::Limits,
     Stage::Directory,
     Stage::Exec,
+    Stage::Fence,
 ];
 
-/// The child is not yet waited for, so its pid is still its own.
-fn open_pidfd(pid: i32) -> Result<OwnedFd, SpawnError> {
+/// A descriptor of a registered child, which is not yet waited for, so that its pid is still its own.
+///
+/// # Errors
+/// If there is none; the child is ended and collected then.
+pub fn open_pidfd(pid: i32) -> Result<OwnedFd, SpawnError> {
     let opened = rustix::process::Pid::from_raw(pid)
         .ok_or(rustix::io::Errno::SRCH)
         .and_then(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::empty()));
