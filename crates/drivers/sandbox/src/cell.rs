@@ -108,10 +108,8 @@ impl SandboxCell {
             self.host_ids,
             id_map.map(AsFd::as_fd),
             &group,
-            &self.tree.markers,
             self.shared.null.as_fd(),
         )?;
-        self.tree.add_session(zygote.pid);
         Ok(zygote)
     }
 

@@ -5,7 +5,7 @@ use crate::inside;
 use crate::wire::{self, Mapped, Reply, Request, Setup};
 use fleetfoot_driver::{DriverError, DriverErrorKind};
 use fleetfoot_driver_linux::cgroup::CommandGroup;
-use fleetfoot_driver_linux::io::{c_path, c_string};
+use fleetfoot_driver_linux::io::c_path;
 use fleetfoot_driver_linux::reaper;
 use fleetfoot_driver_linux::spawn::{self, Plan};
 use std::fs;
@@ -43,7 +43,6 @@ impl Zygote {
         ids: HostIds,
         id_map: Option<BorrowedFd<'_>>,
         group: &CommandGroup,
-        markers: &[String],
         null: BorrowedFd<'_>,
     ) -> Result<Self, DriverError> {
         let (socket, theirs) =
@@ -59,7 +58,8 @@ impl Zygote {
         let plan = Plan {
             program: c_path(Path::new("/proc/self/exe"))?,
             argv: vec![inside::NAME.to_owned()],
-            envp: markers.iter().map(|m| c_string(m)).collect::<Result<_, _>>()?,
+            // No markers: they are for finding what outlives the runner, and this does not.
+            envp: Vec::new(),
             directory: c_path(Path::new("/"))?,
             stdin: theirs.as_raw_fd(),
             stdout: null.as_raw_fd(),
