@@ -69,7 +69,7 @@ impl SandboxCell {
                 (libc::RLIMIT_RTPRIO, 0),
             ],
             oom_score_adj: options.oom_score_adj.map(|v| v.to_string()),
-            seccomp: shared.profile.filters.clone(),
+            seccomp: shared.profile.filter.clone(),
         };
         let host_ids = if id_mapped || !shared.privileged {
             shared.host_ids

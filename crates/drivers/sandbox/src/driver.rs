@@ -166,20 +166,17 @@ impl SandboxDriver {
             let message = format!("'{}' is not the root of an image: it has no /bin", path.display());
             return Err(DriverError::new(DriverErrorKind::NotFound, message));
         }
-        let profile = seccomp::profile().map_err(|e| {
-            DriverError::new(
-                DriverErrorKind::Unsupported,
-                format!("no system call filter for this machine: {e}"),
-            )
-        })?;
+        let profile = seccomp::profile();
         let null = io::open_null().map_err(|e| DriverError::io("cannot open /dev/null", e))?;
         let cgroups = if options.cgroups { Cgroups::probe(&tag) } else { Cgroups::none() };
         let me =
             HostIds { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
-        let privileged = me.uid == 0 && probe::may_map_owners();
         let job = HostIds { uid: options.host_ids.0, gid: options.host_ids.1 };
-        let id_map =
-            privileged.then(|| idmap::namespace((me.uid, me.gid), (job.uid, job.gid)).ok()).flatten();
+        // Root in name only (in a container of an ordinary user) is treated as an ordinary user.
+        let id_map = (me.uid == 0 && probe::may_map_owners())
+            .then(|| idmap::namespace((me.uid, me.gid), (job.uid, job.gid)).ok())
+            .flatten();
+        let privileged = id_map.is_some();
         // Without control groups the pid namespace still holds every process.
         let containment = match cgroups.containment() {
             "process-group" => "pid-namespace",
@@ -191,7 +188,7 @@ impl SandboxDriver {
             null,
             privileged,
             host_ids: if id_map.is_some() { job } else { me },
-            inside_ids: if privileged { INSIDE_IDS } else { (me.uid, me.gid) },
+            inside_ids: if me.uid == 0 { INSIDE_IDS } else { (me.uid, me.gid) },
             id_map,
             containment,
             options,

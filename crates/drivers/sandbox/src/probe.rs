@@ -15,6 +15,11 @@ use std::time::Duration;
 pub(crate) const PRIVATE_NETWORK: &str = "a private network needs `pasta` (package passt), which this \
      version does not drive yet; use the network `none` or `host`";
 
+/// Where to look if nothing better is known.
+const GENERAL: &str = "let the runner make user namespaces and mounts: look at \
+     kernel.unprivileged_userns_clone, user.max_user_namespaces, AppArmor, and the profile of the container \
+     that it runs in";
+
 /// How long the whole probe may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -54,7 +59,7 @@ impl SandboxDriver {
                 let cause = e.source.as_ref().map_or_else(String::new, |s| format!(": {s}"));
                 let (found, fix) = match e.message.split_once("; ") {
                     Some((found, fix)) => (format!("{found}{cause}"), fix.to_owned()),
-                    None => (format!("{}{cause}", e.message), "see the message".to_owned()),
+                    None => (format!("{}{cause}", e.message), GENERAL.to_owned()),
                 };
                 (false, found, Some(fix))
             }

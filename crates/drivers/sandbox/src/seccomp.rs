@@ -7,17 +7,13 @@
 //! (clone3, calls that are younger than the lists) give ENOSYS, because only
 //! that makes them fall back.
 
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch, sock_filter,
-};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 
+/// `AUDIT_ARCH_*` of this machine.
 #[cfg(target_arch = "x86_64")]
-const ARCH: TargetArch = TargetArch::x86_64;
+const ARCH: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
-const ARCH: TargetArch = TargetArch::aarch64;
+const ARCH: u32 = 0xc000_00b7;
 
 macro_rules! calls {
     ($($name:ident)*) => { &[$(libc::$name),*] };
@@ -86,55 +82,89 @@ const ALLOWED_YOUNG: &[libc::c_long] = &[
 const YOUNG: std::ops::Range<libc::c_long> = 449..600;
 
 /// Flags of `clone` that make namespaces.
-const NAMESPACE_FLAGS: u64 = (libc::CLONE_NEWNS
+const NAMESPACE_FLAGS: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET)
-    .cast_unsigned() as u64;
+    .cast_unsigned();
 
-/// `personality` may only ask, or choose what build tools choose: Linux, no address randomisation.
-const PERSONALITIES: [u64; 5] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
-/// Randomisation off, as debuggers and some sanitizers want it.
-const ADDR_NO_RANDOMIZE: u64 = 0x004_0000;
+/// Families of sockets.
+const FAMILIES: [u32; 4] =
+    [libc::AF_UNIX as u32, libc::AF_INET as u32, libc::AF_INET6 as u32, libc::AF_NETLINK as u32];
 
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+/// `personality` may only ask, or choose what build tools and debuggers choose: Linux in its forms, no
+/// randomisation of addresses.
+const PERSONALITIES: [u32; 6] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0x004_0000, 0xffff_ffff];
+
+/// `ioctl`: typing into a terminal (TIOCSTI), and everything that the console offers (TIOCLINUX).
+const TYPING: [u32; 2] = [0x5412, 0x541c];
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Allow,
+    /// EPERM.
+    Refuse,
+    /// ENOSYS.
+    Missing,
+    /// Depends on an argument.
+    Check(Check),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    Clone,
+    Socket,
+    Personality,
+    Ioctl,
+}
+
+const CHECKS: [Check; 4] = [Check::Clone, Check::Socket, Check::Personality, Check::Ioctl];
+
+/// Numbers above this have one verdict, up to the largest there is.
+const END: libc::c_long = YOUNG.end;
+
+fn verdict(call: libc::c_long) -> Verdict {
+    match call {
+        libc::SYS_clone => Verdict::Check(Check::Clone),
+        libc::SYS_socket => Verdict::Check(Check::Socket),
+        libc::SYS_personality => Verdict::Check(Check::Personality),
+        libc::SYS_ioctl => Verdict::Check(Check::Ioctl),
+        libc::SYS_clone3 => Verdict::Missing,
+        _ if [ALLOWED, ALLOWED_HERE, ALLOWED_YOUNG].iter().any(|list| list.contains(&call)) => Verdict::Allow,
+        _ if YOUNG.contains(&call) => Verdict::Missing,
+        _ => Verdict::Refuse,
+    }
+}
 
 /// The compiled profile.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
-    /// Filters in the order of their installation, one instruction a number.
-    pub(crate) filters: Vec<Vec<u64>>,
+    /// The filter, one instruction a number.
+    pub(crate) filter: Vec<u64>,
     /// `sha256:HEX` over all instructions.
     pub(crate) hash: String,
 }
 
 /// Compiles the profile.
-pub(crate) fn profile() -> Result<Profile, seccompiler::BackendError> {
-    let programs = [missing()?, allowed()?];
+///
+/// A binary search over ranges of numbers: the kernel runs a filter for every call that it does not
+/// know to be always allowed, and for every number there is when it is installed, which a list that is
+/// walked from its beginning makes slower than everything else in the start of a command.
+pub(crate) fn profile() -> Profile {
+    let filter: Vec<u64> = compile().iter().map(pack).collect();
     let mut hash = Sha256::new();
-    let filters: Vec<Vec<u64>> = programs
-        .iter()
-        .map(|program| program.iter().map(|i| pack(i).inspect_hash(&mut hash)).collect())
-        .collect();
-    let hex: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-    Ok(Profile { filters, hash: format!("sha256:{hex}") })
-}
-
-trait InspectHash {
-    fn inspect_hash(self, hash: &mut Sha256) -> Self;
-}
-
-impl InspectHash for u64 {
-    fn inspect_hash(self, hash: &mut Sha256) -> Self {
-        hash.update(self.to_le_bytes());
-        self
+    for instruction in &filter {
+        hash.update(instruction.to_le_bytes());
     }
+    let hex: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    Profile { filter, hash: format!("sha256:{hex}") }
 }
 
-fn pack(i: &sock_filter) -> u64 {
+fn pack(i: &libc::sock_filter) -> u64 {
     u64::from(i.code) << 48 | u64::from(i.jt) << 40 | u64::from(i.jf) << 32 | u64::from(i.k)
 }
 
@@ -148,53 +178,162 @@ pub(crate) const fn unpack(packed: u64) -> libc::sock_filter {
     }
 }
 
-/// What must look as if the kernel did not have it.
-fn missing() -> Result<BpfProgram, seccompiler::BackendError> {
-    let mut rules: Rules = YOUNG.filter(|n| !ALLOWED_YOUNG.contains(n)).map(|n| (n, Vec::new())).collect();
-    rules.remove(&libc::SYS_futex_waitv);
-    rules.insert(libc::SYS_clone3, Vec::new());
-    let enosys = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
-    SeccompFilter::new(rules, SeccompAction::Allow, enosys, ARCH)?.try_into()
+/// Instructions of the classic filter language.
+mod op {
+    pub(super) const LOAD: u16 = 0x20;
+    pub(super) const JUMP: u16 = 0x05;
+    pub(super) const IF_EQUAL: u16 = 0x15;
+    pub(super) const IF_AT_LEAST: u16 = 0x35;
+    pub(super) const IF_ANY_BIT: u16 = 0x45;
+    pub(super) const RETURN: u16 = 0x06;
 }
 
-fn allowed() -> Result<BpfProgram, seccompiler::BackendError> {
-    let lists = [ALLOWED, ALLOWED_HERE, ALLOWED_YOUNG];
-    let mut rules: Rules = lists.into_iter().flatten().map(|n| (*n, Vec::new())).collect();
-    // The other filter answers for these.
-    rules.insert(libc::SYS_clone3, Vec::new());
-    for number in YOUNG {
-        rules.entry(number).or_default();
+const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+const MISSING: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+
+/// Places in `struct seccomp_data`; arguments are 64 bits wide, their lower half first.
+const NUMBER_AT: u32 = 0;
+const ARCH_AT: u32 = 4;
+const fn argument_at(index: u32) -> u32 {
+    16 + 8 * index
+}
+
+const fn at(code: u16, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+    libc::sock_filter { code, jt, jf, k }
+}
+
+fn compile() -> Vec<libc::sock_filter> {
+    // First numbers of ranges with one verdict.
+    let mut ranges: Vec<(u32, Verdict)> = Vec::new();
+    for call in 0..=END {
+        let verdict = verdict(call);
+        if ranges.last().is_none_or(|(_, last)| *last != verdict) {
+            ranges.push((call as u32, verdict));
+        }
     }
-    let condition = |argument, op, value| {
-        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)
-            .and_then(|c| SeccompRule::new(vec![c]))
+    let head = [
+        at(op::LOAD, ARCH_AT, 0, 0),
+        at(op::IF_EQUAL, ARCH, 1, 0),
+        at(op::RETURN, libc::SECCOMP_RET_KILL_PROCESS, 0, 0),
+        at(op::LOAD, NUMBER_AT, 0, 0),
+    ];
+    let blocks: Vec<Vec<libc::sock_filter>> = CHECKS.iter().map(|c| block(*c)).collect();
+    let mut search = Vec::new();
+    search_tree(&ranges, &mut search);
+    // Jumps to blocks were left with the index of the check.
+    let end = search.len();
+    for (index, instruction) in search.iter_mut().enumerate() {
+        if instruction.code == op::JUMP && instruction.jt == 1 {
+            let before: usize = blocks[..instruction.k as usize].iter().map(Vec::len).sum();
+            *instruction = at(op::JUMP, (end - index - 1 + before) as u32, 0, 0);
+        }
+    }
+    head.into_iter().chain(search).chain(blocks.into_iter().flatten()).collect()
+}
+
+fn search_tree(ranges: &[(u32, Verdict)], out: &mut Vec<libc::sock_filter>) {
+    if let [(_, verdict)] = ranges {
+        out.push(match verdict {
+            Verdict::Allow => at(op::RETURN, ALLOW, 0, 0),
+            Verdict::Refuse => at(op::RETURN, REFUSE, 0, 0),
+            Verdict::Missing => at(op::RETURN, MISSING, 0, 0),
+            Verdict::Check(check) => at(op::JUMP, *check as u32, 1, 0),
+        });
+        return;
+    }
+    let (low, high) = ranges.split_at(ranges.len() / 2);
+    let mut below = Vec::new();
+    search_tree(low, &mut below);
+    // Conditional jumps reach 255 instructions far, unconditional ones everywhere.
+    out.push(at(op::IF_AT_LEAST, high[0].0, 0, 1));
+    out.push(at(op::JUMP, below.len() as u32, 0, 0));
+    out.append(&mut below);
+    search_tree(high, out);
+}
+
+/// The instructions that look at an argument.
+fn block(check: Check) -> Vec<libc::sock_filter> {
+    let load = |argument| at(op::LOAD, argument_at(argument), 0, 0);
+    let (allow, refuse) = (at(op::RETURN, ALLOW, 0, 0), at(op::RETURN, REFUSE, 0, 0));
+    // One of `values`, or else.
+    let one_of = |argument, values: &[u32], found, otherwise| {
+        let mut block = vec![load(argument)];
+        for (index, value) in values.iter().enumerate() {
+            block.push(at(op::IF_EQUAL, *value, (values.len() - index) as u8, 0));
+        }
+        block.extend([otherwise, found]);
+        block
     };
-    rules.insert(libc::SYS_clone, vec![condition(0, SeccompCmpOp::MaskedEq(NAMESPACE_FLAGS), 0)?]);
-    let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
-    let families = families.into_iter().map(|f| condition(0, SeccompCmpOp::Eq, f.cast_unsigned().into()));
-    rules.insert(libc::SYS_socket, families.collect::<Result<_, _>>()?);
-    let personalities = PERSONALITIES.into_iter().chain([ADDR_NO_RANDOMIZE]);
-    let personalities = personalities.map(|p| condition(0, SeccompCmpOp::Eq, p));
-    rules.insert(libc::SYS_personality, personalities.collect::<Result<_, _>>()?);
-    // Typing into a terminal, and everything that the console offers.
-    let not = |request: u64| SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, request);
-    const TIOCLINUX: u64 = 0x541c;
-    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![not(libc::TIOCSTI)?, not(TIOCLINUX)?])?]);
-    let eperm = SeccompAction::Errno(libc::EPERM.cast_unsigned());
-    SeccompFilter::new(rules, eperm, SeccompAction::Allow, ARCH)?.try_into()
+    match check {
+        Check::Clone => vec![load(0), at(op::IF_ANY_BIT, NAMESPACE_FLAGS, 0, 1), refuse, allow],
+        Check::Socket => one_of(0, &FAMILIES, allow, refuse),
+        Check::Personality => one_of(0, &PERSONALITIES, allow, refuse),
+        Check::Ioctl => one_of(1, &TYPING, refuse, allow),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Runs a filter as the kernel does.
+    fn run(filter: &[libc::sock_filter], arch: u32, number: u32, arguments: [u32; 2]) -> u32 {
+        let (mut at, mut loaded) = (0, 0);
+        for _ in 0..filter.len() {
+            let i = filter[at];
+            at += 1;
+            let branch = |condition: bool| usize::from(if condition { i.jt } else { i.jf });
+            match i.code {
+                op::LOAD => {
+                    loaded = match i.k {
+                        NUMBER_AT => number,
+                        ARCH_AT => arch,
+                        16 => arguments[0],
+                        24 => arguments[1],
+                        other => panic!("load at {other}"),
+                    }
+                }
+                op::JUMP => at += i.k as usize,
+                op::IF_EQUAL => at += branch(loaded == i.k),
+                op::IF_AT_LEAST => at += branch(loaded >= i.k),
+                op::IF_ANY_BIT => at += branch(loaded & i.k != 0),
+                op::RETURN => return i.k,
+                other => panic!("instruction {other}"),
+            }
+        }
+        panic!("no end")
+    }
+
     #[test]
-    fn the_profile_compiles_and_its_hash_is_stable() {
-        let (one, two) = (profile().unwrap(), profile().unwrap());
-        assert_eq!(one.hash, two.hash);
-        assert!(one.hash.starts_with("sha256:") && one.hash.len() == 71);
-        for filter in &one.filters {
-            assert!(filter.len() < 4096, "the kernel takes no more");
+    fn every_number_gets_its_verdict() {
+        let profile = profile();
+        let filter: Vec<_> = profile.filter.iter().map(|i| unpack(*i)).collect();
+        assert!(filter.len() < 600, "{}", filter.len());
+        assert!(profile.hash.starts_with("sha256:") && profile.hash.len() == 71);
+        for number in (0..2000).chain([0x4000_0000, 0x4000_0001, u32::MAX]) {
+            let expected = match verdict(number.into()) {
+                Verdict::Allow => ALLOW,
+                Verdict::Missing => MISSING,
+                Verdict::Refuse | Verdict::Check(_) => REFUSE,
+            };
+            // Arguments that all checks but the one of ioctl refuse.
+            let got = run(&filter, ARCH, number, [0x1000_0000 | 77, libc::TIOCSTI as u32]);
+            assert_eq!(got, expected, "{number}");
+        }
+        assert_eq!(run(&filter, 0x4000_0003, 0, [0; 2]), libc::SECCOMP_RET_KILL_PROCESS);
+        for (call, arguments, expected) in [
+            (libc::SYS_clone, [libc::SIGCHLD as u32, 0], ALLOW),
+            (libc::SYS_clone, [libc::CLONE_NEWUSER as u32, 0], REFUSE),
+            (libc::SYS_clone, [libc::CLONE_NEWCGROUP as u32 | 17, 0], REFUSE),
+            (libc::SYS_socket, [libc::AF_INET6 as u32, 0], ALLOW),
+            (libc::SYS_socket, [libc::AF_PACKET as u32, 0], REFUSE),
+            (libc::SYS_personality, [0xffff_ffff, 0], ALLOW),
+            (libc::SYS_personality, [0x0040_0000, 0], REFUSE),
+            (libc::SYS_ioctl, [0, 0x5401], ALLOW),
+            (libc::SYS_ioctl, [0, 0x541c], REFUSE),
+        ] {
+            assert_eq!(run(&filter, ARCH, call as u32, arguments), expected, "{call} {arguments:x?}");
         }
     }
 

@@ -44,8 +44,8 @@ pub(crate) struct Setup {
     pub(crate) shm_bytes: u64,
     pub(crate) rlimits: Vec<(u32, u64)>,
     pub(crate) oom_score_adj: Option<String>,
-    /// Filters in the order of their installation, one instruction a number.
-    pub(crate) seccomp: Vec<Vec<u64>>,
+    /// The filter for system calls, one instruction a number.
+    pub(crate) seccomp: Vec<u64>,
 }
 
 /// A command. Beside it: standard input, output, error, the report pipe, then

@@ -1,9 +1,9 @@
 //! The life of a command between its birth and its program: into its groups,
-//! down to its user, without capabilities, behind the filters. The child is a
+//! down to its user, without capabilities, behind the filter. The child is a
 //! sibling of the zygote, hence a child of the runner. It must never execute
 //! the program if a part of the fence failed.
 
-#![expect(unsafe_code, reason = "clone3, filters and execve have no safe form")]
+#![expect(unsafe_code, reason = "clone3, filter and execve have no safe form")]
 
 use crate::seccomp;
 use crate::sys;
@@ -13,35 +13,22 @@ use std::ffi::{CString, c_char};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-/// The filters in the form of the kernel.
-pub(super) struct Filters(Vec<Vec<libc::sock_filter>>);
+/// The filter for system calls in the form of the kernel.
+pub(super) struct Filter(Vec<libc::sock_filter>);
 
-impl Filters {
-    pub(super) fn new(packed: &[Vec<u64>]) -> Self {
-        Self(packed.iter().map(|f| f.iter().map(|i| seccomp::unpack(*i)).collect()).collect())
+impl Filter {
+    pub(super) fn new(packed: &[u64]) -> Self {
+        Self(packed.iter().map(|i| seccomp::unpack(*i)).collect())
     }
 
-    /// Installs all filters in this process, for good.
+    /// Installs the filter in this process, for good.
     pub(super) fn install(&self) -> io::Result<()> {
-        for filter in &self.0 {
-            let length =
-                u16::try_from(filter.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
-            let program = libc::sock_fprog { len: length, filter: filter.as_ptr().cast_mut() };
-            // SAFETY: the kernel copies the instructions during the call.
-            let rc = unsafe {
-                libc::prctl(
-                    libc::PR_SET_SECCOMP,
-                    libc::c_ulong::from(libc::SECCOMP_MODE_FILTER),
-                    &raw const program,
-                    0,
-                    0,
-                )
-            };
-            if rc == -1 {
-                return Err(io::Error::last_os_error());
-            }
-        }
-        Ok(())
+        let length = u16::try_from(self.0.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
+        let program = libc::sock_fprog { len: length, filter: self.0.as_ptr().cast_mut() };
+        const MODE: libc::c_ulong = libc::SECCOMP_MODE_FILTER as libc::c_ulong;
+        // SAFETY: the kernel copies the instructions during the call.
+        let rc = unsafe { libc::prctl(libc::PR_SET_SECCOMP, MODE, &raw const program, 0, 0) };
+        if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
 
@@ -67,7 +54,7 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// Everything that the child needs, ready before it exists.
 struct Prepared<'a> {
     setup: &'a Setup,
-    filters: &'a Filters,
+    filter: &'a Filter,
     programs: Vec<CString>,
     argv: Vec<*const c_char>,
     envp: Vec<*const c_char>,
@@ -80,7 +67,7 @@ struct Prepared<'a> {
 }
 
 /// Makes the command. Its failures after this are reported through its own pipe.
-pub(super) fn start(setup: &Setup, request: &Request, fds: &[OwnedFd], filters: &Filters) -> io::Result<i32> {
+pub(super) fn start(setup: &Setup, request: &Request, fds: &[OwnedFd], filter: &Filter) -> io::Result<i32> {
     let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
     let mut fds = fds.iter().map(AsRawFd::as_raw_fd);
     let mut next = || fds.next().ok_or_else(invalid);
@@ -96,7 +83,7 @@ pub(super) fn start(setup: &Setup, request: &Request, fds: &[OwnedFd], filters: 
     let (argv, envp) = (strings(&request.argv)?, strings(&request.envp)?);
     let prepared = Prepared {
         setup,
-        filters,
+        filter,
         programs: strings(&request.programs)?,
         argv: pointers(&argv),
         envp: pointers(&envp),
@@ -176,7 +163,7 @@ fn become_command(
     // SAFETY: marks only; the report pipe stays usable until the program runs.
     let marked = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     check(marked as i32).map_err(at(Stage::Descriptors))?;
-    prepared.filters.install().map_err(at(Stage::Fence))?;
+    prepared.filter.install().map_err(at(Stage::Fence))?;
     let mut denied = None;
     let mut last = io::Error::from_raw_os_error(libc::ENOENT);
     for program in &prepared.programs {

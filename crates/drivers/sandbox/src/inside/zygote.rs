@@ -51,15 +51,15 @@ pub(super) fn main() {
 
 fn serve(socket: &UnixStream) -> io::Result<()> {
     let Some((setup, fds)) = wire::receive::<Setup>(socket)? else { return Ok(()) };
-    let filters = child::Filters::new(&setup.seccomp);
+    let filter = child::Filter::new(&setup.seccomp);
     // The writing end of the pipe on which process 1 waits: it dies with us.
-    let _lifeline = match build(socket, &setup, fds.first(), &filters) {
+    let _lifeline = match build(socket, &setup, fds.first(), &filter) {
         Ok(lifeline) => lifeline,
         Err(failure) => return wire::send(socket, &failure.reply(), &[]),
     };
     drop(fds);
     while let Some((request, fds)) = wire::receive::<Request>(socket)? {
-        let reply = match child::start(&setup, &request, &fds, &filters) {
+        let reply = match child::start(&setup, &request, &fds, &filter) {
             Ok(pid) => Reply::Started { pid },
             Err(e) => Reply::Failed { what: "fork".into(), errno: e.raw_os_error().unwrap_or(0) },
         };
@@ -72,7 +72,7 @@ fn build(
     socket: &UnixStream,
     setup: &Setup,
     id_map: Option<&OwnedFd>,
-    filters: &child::Filters,
+    filter: &child::Filter,
 ) -> Result<OwnedFd, Failure> {
     if let Some(value) = &setup.oom_score_adj {
         let _ = std::fs::write("/proc/self/oom_score_adj", value);
@@ -99,7 +99,7 @@ fn build(
     if setup.isolate_network {
         sys::loopback_up().doing("start the loopback device")?;
     }
-    let (lifeline, missing) = start_init(setup, sources, filters)?;
+    let (lifeline, missing) = start_init(setup, sources, filter)?;
     let rlimits = give_up(setup)?;
     let landlock_abi = landlock::abi();
     if landlock_abi > 0 {
@@ -147,7 +147,7 @@ fn give_up(setup: &Setup) -> Result<Vec<(u32, u64)>, Failure> {
 fn start_init(
     setup: &Setup,
     sources: root::Sources,
-    filters: &child::Filters,
+    filter: &child::Filter,
 ) -> Result<(OwnedFd, Vec<String>), Failure> {
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from);
     let (life, lifeline) = pipe().doing("make a pipe")?;
@@ -162,7 +162,7 @@ fn start_init(
         };
         let _ = wire::send(&report_write, &reply, &[]);
         if built {
-            be_init(&life, filters);
+            be_init(&life, filter);
         }
         sys::exit_now(1);
     }
@@ -180,7 +180,7 @@ fn start_init(
 
 /// The life of process 1: orphans are collected by the kernel, because it ignores their end; when the
 /// zygote is gone it ends, and with it everything in its namespace.
-fn be_init(life: &OwnedFd, filters: &child::Filters) {
+fn be_init(life: &OwnedFd, filter: &child::Filter) {
     sys::ignore(libc::SIGCHLD);
     let keep = life.as_raw_fd().cast_unsigned();
     sys::close_range(0, keep.saturating_sub(1));
@@ -189,7 +189,7 @@ fn be_init(life: &OwnedFd, filters: &child::Filters) {
     let fenced = sys::empty_bounding_set()
         .and_then(|()| sys::set_capabilities(0))
         .and_then(|()| sys::prctl_no_new_privs())
-        .and_then(|()| filters.install());
+        .and_then(|()| filter.install());
     if fenced.is_err() {
         return;
     }
