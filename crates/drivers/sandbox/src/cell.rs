@@ -4,6 +4,7 @@
 
 use crate::driver::{self, Root, Shared};
 use crate::sys;
+use crate::volume::Volume;
 use crate::wire::{Request, Setup};
 use crate::zygote::{HostIds, Zygote};
 use async_trait::async_trait;
@@ -27,6 +28,8 @@ pub(crate) struct SandboxCell {
     setup: Setup,
     host_ids: HostIds,
     zygote: Mutex<Option<Zygote>>,
+    /// The workspace, where its size is limited.
+    volume: Mutex<Option<Volume>>,
     record: BoundaryRecord,
     next_command: AtomicU32,
     torn_down: AtomicBool,
@@ -38,6 +41,7 @@ impl SandboxCell {
         shared: Arc<Shared>,
         cgroups: &Cgroups,
         request: &CellRequest,
+        volume: Option<Volume>,
     ) -> Result<Self, DriverError> {
         let awake = reaper::Awake::new();
         let options = &shared.options;
@@ -83,6 +87,7 @@ impl SandboxCell {
             setup,
             host_ids,
             zygote: Mutex::new(None),
+            volume: Mutex::new(volume),
             record: BoundaryRecord::default(),
             next_command: AtomicU32::new(0),
             torn_down: AtomicBool::new(false),
@@ -122,6 +127,9 @@ impl SandboxCell {
         let mut limits = self.tree.groups.in_force.clone();
         limits.insert("tmp_bytes".into(), self.setup.tmp_bytes.to_string());
         limits.insert("shm_bytes".into(), self.setup.shm_bytes.to_string());
+        if let Some(bytes) = self.shared.options.workspace_bytes {
+            limits.insert("workspace_bytes".into(), bytes.to_string());
+        }
         for (resource, value) in &zygote.rlimits {
             if *resource == libc::RLIMIT_NOFILE {
                 limits.insert("open_files".into(), value.to_string());
@@ -328,6 +336,10 @@ impl Cell for SandboxCell {
             .groups
             .remove()
             .map_err(|e| DriverError::io("cannot remove the control groups of the job", e))?;
+        let volume = self.volume.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut volume) = volume {
+            volume.remove().map_err(|e| DriverError::io("cannot remove the volume of the workspace", e))?;
+        }
         self.torn_down.store(true, Ordering::Release);
         Ok(())
     }

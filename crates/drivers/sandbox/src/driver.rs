@@ -3,6 +3,7 @@
 
 use crate::cell::SandboxCell;
 use crate::seccomp::{self, Profile};
+use crate::volume::{self, Volume};
 use crate::zygote::HostIds;
 use crate::{idmap, probe};
 use async_trait::async_trait;
@@ -76,6 +77,9 @@ pub struct SandboxOptions {
     pub tmp_bytes: u64,
     /// Size of `/dev/shm`, bytes. Counts as memory of the job.
     pub shm_bytes: u64,
+    /// Size of the workspace, bytes: it gets a file system of its own. Needs root and `mkfs.ext4`; where
+    /// that is missing no cell is made, rather than one without the limit.
+    pub workspace_bytes: Option<u64>,
     /// Open files of a process, at most; clamped to the hard limit of the runner.
     pub open_files: u64,
     /// If the runner is root: user and group of the host that jobs run as. No file should belong to them.
@@ -95,6 +99,7 @@ impl Default for SandboxOptions {
             writable: Vec::new(),
             tmp_bytes: 2 << 30,
             shm_bytes: 256 << 20,
+            workspace_bytes: None,
             open_files: 1 << 20,
             host_ids: (64_900, 64_900),
         }
@@ -206,11 +211,21 @@ impl SandboxDriver {
         self.shared.id_map.is_some()
     }
 
-    pub(crate) fn make_cell(&self, request: &CellRequest) -> Result<SandboxCell, DriverError> {
+    pub(crate) async fn make_cell(&self, request: &CellRequest) -> Result<SandboxCell, DriverError> {
         for path in [&request.workspace, &request.temp] {
             check_path(path)?;
         }
-        SandboxCell::new(self.shared.clone(), &self.cgroups, request)
+        let volume = match self.shared.options.workspace_bytes {
+            None => None,
+            Some(bytes) => {
+                let name = volume::image_name(&self.shared.tag, &request.attempt.to_string());
+                let target = request.workspace.clone();
+                let made = tokio::task::spawn_blocking(move || Volume::mount(&target, &name, bytes)).await;
+                let stopped = |_| DriverError::new(DriverErrorKind::Other, "the runner is stopping");
+                Some(made.map_err(stopped)??)
+            }
+        };
+        SandboxCell::new(self.shared.clone(), &self.cgroups, request, volume)
     }
 }
 
@@ -238,7 +253,7 @@ impl Driver for SandboxDriver {
     }
 
     async fn prepare(&self, request: CellRequest) -> Result<Box<dyn Cell>, DriverError> {
-        Ok(Box::new(self.make_cell(&request)?))
+        Ok(Box::new(self.make_cell(&request).await?))
     }
 
     async fn sweep(&self, attempt: AttemptRef) -> Result<(), DriverError> {
@@ -246,6 +261,8 @@ impl Driver for SandboxDriver {
         self.cgroups
             .sweep(&name)
             .map_err(|e| DriverError::io(format!("cannot remove the control groups of attempt {name}"), e))?;
-        tree::end_marked(&tree::markers(&self.shared.tag, &name)).await
+        tree::end_marked(&tree::markers(&self.shared.tag, &name)).await?;
+        volume::sweep(&volume::image_name(&self.shared.tag, &name))
+            .map_err(|e| DriverError::io(format!("cannot remove the volume of attempt {name}"), e))
     }
 }

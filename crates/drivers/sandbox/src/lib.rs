@@ -31,6 +31,7 @@ mod landlock;
 mod probe;
 mod seccomp;
 mod sys;
+mod volume;
 mod wire;
 mod zygote;
 

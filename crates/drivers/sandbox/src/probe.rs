@@ -96,7 +96,7 @@ async fn try_cell(
     checks: &mut Vec<Check>,
 ) -> Result<String, DriverError> {
     let tag = format!("{}-probe-{}", options.tag, std::process::id());
-    let driver = SandboxDriver::new(SandboxOptions { tag, ..options.clone() })?;
+    let driver = SandboxDriver::new(SandboxOptions { tag, workspace_bytes: None, ..options.clone() })?;
     let grouped = driver.containment() != "pid-namespace";
     checks.push(Check {
         name: "groups",
@@ -129,7 +129,7 @@ async fn try_cell(
         temp: scratch.into(),
         limits: Limits::default(),
     };
-    let cell = driver.make_cell(&request)?;
+    let cell = driver.make_cell(&request).await?;
     let running = cell
         .start(Command {
             program: "true".into(),

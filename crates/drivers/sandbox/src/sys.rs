@@ -242,3 +242,24 @@ pub(crate) fn close_range(first: u32, last: u32) {
 pub(crate) fn prctl_no_new_privs() -> io::Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
 }
+
+/// `mount(2)` of a device.
+pub(crate) fn mount_device(
+    device: &Path,
+    kind: &CStr,
+    target: &Path,
+    flags: libc::c_ulong,
+) -> io::Result<()> {
+    let (device, target) = (c_path(device)?, c_path(target)?);
+    // SAFETY: C strings that outlive the call.
+    let rc = unsafe { libc::mount(device.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, std::ptr::null()) };
+    check(rc.into()).map(drop)
+}
+
+/// Unmounts what is at `target`, as soon as nobody uses it any more.
+pub(crate) fn unmount(target: &Path) -> io::Result<()> {
+    let target = c_path(target)?;
+    // SAFETY: a C string that outlives the call.
+    let rc = unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) };
+    check(rc.into()).map(drop)
+}

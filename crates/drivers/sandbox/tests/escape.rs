@@ -376,6 +376,35 @@ async fn private_places_are_limited() {
     world.cell.tear_down().await.unwrap();
 }
 
+/// Whether the machine can limit workspaces.
+fn volumes() -> bool {
+    let able = rustix::process::geteuid().is_root() && Path::new("/dev/loop-control").exists();
+    if !able {
+        eprintln!("skipped: volumes need root and loop devices");
+    }
+    able
+}
+
+#[tokio::test]
+async fn the_workspace_can_be_limited() {
+    let options = SandboxOptions { workspace_bytes: Some(16 << 20), ..options() };
+    if !volumes() {
+        return;
+    }
+    let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let before = mounts().lines().count();
+    let world = World::new(Box::new(SandboxDriver::new(options).unwrap()), Limits::default()).await;
+    assert_eq!(world.cell.record().limits["workspace_bytes"], (16 << 20).to_string());
+    let (exit, out) = world.script("echo small > small; head -c 32000000 /dev/zero > big").await;
+    assert!(exit.code != Some(0) && out.contains("No space"), "{exit:?} {out}");
+    assert_eq!(std::fs::read_to_string(world.workspace().join("small")).unwrap(), "small\n");
+    assert!(world.script("rm big && echo x > other").await.0.code == Some(0), "there is room again");
+    world.cell.tear_down().await.unwrap();
+    assert!(std::fs::read_dir(world.workspace()).unwrap().next().is_none());
+    assert_eq!(std::fs::read_dir(world.outside()).unwrap().count(), 2, "the image is gone");
+    eventually("nothing is mounted any more", || mounts().lines().count() <= before).await;
+}
+
 #[tokio::test]
 async fn an_image_can_be_the_root() {
     let dir = tempfile::tempdir().unwrap();
@@ -432,7 +461,8 @@ async fn an_image_can_be_the_root() {
 #[tokio::test]
 async fn victim() {
     let Ok(tag) = std::env::var("FLEETFOOT_VICTIM") else { return };
-    let driver = SandboxDriver::new(SandboxOptions { tag, ..options() }).unwrap();
+    let workspace_bytes = std::env::var_os("VOLUME").map(|_| 16 << 20);
+    let driver = SandboxDriver::new(SandboxOptions { tag, workspace_bytes, ..options() }).unwrap();
     let world = World::new(Box::new(driver), Limits::default()).await;
     let marker = std::env::var("MARKER").unwrap();
     let script = format!("setsid env -i sleep {marker} & (sleep {marker} &) ; echo ready; sleep {marker}");
@@ -447,10 +477,14 @@ async fn a_killed_runner_leaves_nothing() {
     let Some(probe) = world(options()).await else { return };
     probe.cell.tear_down().await.unwrap();
     drop(probe);
+    let with_volume = volumes();
     let (tag, marker) = (fresh_tag(), marker());
     let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let before = mounts();
-    let mut victim = tokio::process::Command::new(std::env::current_exe().unwrap())
+    let mut victim = tokio::process::Command::new(std::env::current_exe().unwrap());
+    if with_volume {
+        victim.env("VOLUME", "1");
+    }
+    let mut victim = victim
         .args(["--exact", "victim", "--nocapture"])
         .env("FLEETFOOT_VICTIM", &tag)
         .env("MARKER", &marker)
@@ -467,7 +501,8 @@ async fn a_killed_runner_leaves_nothing() {
         }
     };
     assert!(processes(&marker).len() >= 3);
-    assert_eq!(before, mounts(), "nothing is mounted on the host");
+    let ours = || mounts().lines().filter(|l| l.contains(directory.to_str().unwrap())).count();
+    assert_eq!(ours(), usize::from(with_volume), "nothing but the volume is mounted on the host");
     victim.kill().await.unwrap();
     eventually("everything dies with the runner", || processes(&marker).is_empty()).await;
     let driver = SandboxDriver::new(SandboxOptions { tag: tag.clone(), ..options() }).unwrap();
@@ -478,7 +513,8 @@ async fn a_killed_runner_leaves_nothing() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&groups.stdout), "");
-    assert_eq!(before, mounts());
+    assert_eq!(ours(), 0);
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 2, "the image is gone");
     std::fs::remove_dir_all(directory).unwrap();
 }
 
