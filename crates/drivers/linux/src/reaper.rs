@@ -50,8 +50,15 @@ pub fn release(pid: i32) {
 #[derive(Debug)]
 pub struct Awake(());
 
+impl Default for Awake {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Awake {
     /// Starts the reaper if this is the first.
+    #[must_use]
     pub fn new() -> Self {
         START.call_once(|| {
             let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));

@@ -3,6 +3,7 @@
 //! It also runs itself as an ordinary user, where that is possible.
 #![allow(
     clippy::unwrap_used,
+    clippy::print_stderr,
     unsafe_code,
     clippy::undocumented_unsafe_blocks,
     reason = "tests of raw system calls"
