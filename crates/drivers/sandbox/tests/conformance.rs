@@ -1,5 +1,5 @@
 //! The suite that every boundary passes.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 use fleetfoot_driver_conformance::{Expected, run_all};
 use fleetfoot_driver_sandbox::{Network, SandboxDriver, SandboxOptions};
