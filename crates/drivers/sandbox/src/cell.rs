@@ -64,6 +64,8 @@ impl SandboxCell {
             read_only: options.read_only.clone(),
             writable,
             isolate_network: options.network != driver::Network::Host,
+            name_server: (options.network == driver::Network::Private)
+                .then(|| crate::network::NAME_SERVER.to_owned()),
             tmp_bytes: options.tmp_bytes,
             shm_bytes: options.shm_bytes,
             rlimits: vec![

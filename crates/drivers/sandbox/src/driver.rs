@@ -5,7 +5,7 @@ use crate::cell::SandboxCell;
 use crate::seccomp::{self, Profile};
 use crate::volume::{self, Volume};
 use crate::zygote::HostIds;
-use crate::{idmap, probe};
+use crate::{idmap, network, probe};
 use async_trait::async_trait;
 use fleetfoot_driver::{Cell, CellRequest, Driver, DriverError, DriverErrorKind};
 use fleetfoot_driver_linux::cgroup::Cgroups;
@@ -24,7 +24,8 @@ pub enum Network {
     /// The host's. Abstract sockets of the host stay out of reach where Landlock can scope them.
     #[default]
     Host,
-    /// Own network with outgoing traffic, but not to private ranges and metadata addresses.
+    /// Own network with outgoing traffic over IPv4, but not to private ranges, metadata addresses and the
+    /// loopback of the host. Needs `slirp4netns`.
     Private,
 }
 
@@ -162,7 +163,7 @@ impl SandboxDriver {
         if tag.is_empty() {
             return Err(DriverError::new(DriverErrorKind::Other, "the tag of the runner is empty"));
         }
-        if options.network == Network::Private {
+        if options.network == Network::Private && network::program().is_none() {
             return Err(DriverError::new(DriverErrorKind::Unsupported, probe::PRIVATE_NETWORK));
         }
         if let Root::Directory(path) = &options.root

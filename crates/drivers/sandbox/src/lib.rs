@@ -28,6 +28,7 @@ mod driver;
 mod idmap;
 mod inside;
 mod landlock;
+mod network;
 mod probe;
 mod seccomp;
 mod sys;

@@ -12,8 +12,8 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What private networks need.
-pub(crate) const PRIVATE_NETWORK: &str = "a private network needs `pasta` (package passt), which this \
-     version does not drive yet; use the network `none` or `host`";
+pub(crate) const PRIVATE_NETWORK: &str = "a private network needs `slirp4netns` and access to /dev/net/tun: \
+     install the package slirp4netns, or use the network `none` or `host`";
 
 /// Where to look if nothing better is known.
 const GENERAL: &str = "let the runner make user namespaces and mounts: look at \
@@ -79,12 +79,22 @@ impl SandboxDriver {
             fix: (abi == 0)
                 .then(|| "boot with `lsm=landlock,...` on a kernel with CONFIG_SECURITY_LANDLOCK".into()),
         });
+        let private = SandboxOptions { network: Network::Private, ..options.clone() };
+        let tried = match works {
+            true => tokio::time::timeout(DEADLINE, try_cell(&private, scratch, &mut Vec::new())).await.ok(),
+            false => None,
+        };
+        let works = matches!(tried, Some(Ok(_)));
         checks.push(Check {
             name: "private-network",
-            works: false,
+            works,
             required: options.network == Network::Private,
-            found: "not available".into(),
-            fix: Some(PRIVATE_NETWORK.into()),
+            found: match tried {
+                Some(Ok(_)) => "slirp4netns".into(),
+                Some(Err(e)) => e.source.as_ref().map_or("not available".into(), ToString::to_string),
+                None => "not tried".into(),
+            },
+            fix: (!works).then(|| PRIVATE_NETWORK.into()),
         });
         Probe { usable: checks.iter().all(|c| c.works || !c.required), checks }
     }

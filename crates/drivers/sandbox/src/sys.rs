@@ -263,3 +263,30 @@ pub(crate) fn unmount(target: &Path) -> io::Result<()> {
     let rc = unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) };
     check(rc.into()).map(drop)
 }
+
+/// Adds a route that refuses everything to a network of IPv4.
+pub(crate) fn refuse_network(address: [u8; 4], prefix: u32) -> io::Result<()> {
+    // SAFETY: plain numbers.
+    let fd = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())?;
+    // SAFETY: the kernel has just given us this descriptor.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    const RTF_REJECT: libc::c_ushort = 0x0200;
+    // SAFETY: plain structures, for which all zeroes are valid.
+    let mut route: libc::rtentry = unsafe { std::mem::zeroed() };
+    let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+    for (place, value) in
+        [(&raw mut route.rt_dst, u32::from_be_bytes(address)), (&raw mut route.rt_genmask, mask)]
+    {
+        let socket = libc::sockaddr_in {
+            sin_family: libc::AF_INET as libc::sa_family_t,
+            sin_port: 0,
+            sin_addr: libc::in_addr { s_addr: value.to_be() },
+            sin_zero: [0; 8],
+        };
+        // SAFETY: both structures are of 16 bytes; the place is a field of ours.
+        unsafe { place.cast::<libc::sockaddr_in>().write_unaligned(socket) };
+    }
+    route.rt_flags = libc::RTF_UP | RTF_REJECT;
+    // SAFETY: the structure that this request reads, owned by us.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCADDRT, &raw const route) }.into()).map(drop)
+}

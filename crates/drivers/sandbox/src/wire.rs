@@ -38,8 +38,10 @@ pub(crate) struct Setup {
     pub(crate) read_only: Vec<PathBuf>,
     /// Directories of the job, under their own names.
     pub(crate) writable: Vec<PathBuf>,
-    /// Own network namespace, with loopback only.
+    /// Own network namespace.
     pub(crate) isolate_network: bool,
+    /// It is connected to a private network, with this name server; otherwise it has loopback only.
+    pub(crate) name_server: Option<String>,
     pub(crate) tmp_bytes: u64,
     pub(crate) shm_bytes: u64,
     pub(crate) rlimits: Vec<(u32, u64)>,
@@ -66,6 +68,8 @@ pub(crate) struct Request {
 pub(crate) enum Reply {
     /// The namespaces are there; the ids of its user namespace are to be written.
     MapIds,
+    /// The network namespace waits to be connected; beside it the user and the network namespace.
+    Connect,
     /// The cell is built.
     Ready {
         landlock_abi: u32,
@@ -79,7 +83,7 @@ pub(crate) enum Reply {
     Failed { what: String, errno: i32 },
 }
 
-/// The runner has written the ids.
+/// The runner has done what it was asked for: written the ids, connected the network.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Mapped;
 

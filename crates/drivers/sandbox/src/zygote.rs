@@ -2,6 +2,7 @@
 //! commands, and ends it. It must never wait for it without a deadline.
 
 use crate::inside;
+use crate::network::Network;
 use crate::wire::{self, Mapped, Reply, Request, Setup};
 use fleetfoot_driver::{DriverError, DriverErrorKind};
 use fleetfoot_driver_linux::cgroup::CommandGroup;
@@ -23,6 +24,8 @@ pub(crate) struct Zygote {
     socket: UnixStream,
     pub(crate) pid: i32,
     pidfd: OwnedFd,
+    /// Ended with the zygote.
+    network: Option<Network>,
     /// What it told when it was ready.
     pub(crate) landlock_abi: u32,
     pub(crate) rlimits: Vec<(u32, u64)>,
@@ -76,6 +79,7 @@ impl Zygote {
             socket,
             pid: spawned.pid,
             pidfd: spawned.pidfd,
+            network: None,
             landlock_abi: 0,
             rlimits: Vec::new(),
             missing: Vec::new(),
@@ -96,7 +100,17 @@ impl Zygote {
         let fds: Vec<BorrowedFd<'_>> = id_map.into_iter().collect();
         wire::send(&self.socket, setup, &fds).map_err(talk)?;
         loop {
-            match self.answer().map_err(talk)? {
+            let (reply, fds) = self.answer().map_err(talk)?;
+            match reply {
+                Reply::Connect => {
+                    let [user, net] = fds.as_slice() else {
+                        return Err(talk(io::ErrorKind::InvalidData.into()));
+                    };
+                    let network = Network::start(user, net)
+                        .map_err(|e| DriverError::io("cannot connect the private network", e))?;
+                    self.network = Some(network);
+                    wire::send(&self.socket, &Mapped, &[]).map_err(talk)?;
+                }
                 Reply::MapIds => {
                     self.write_ids(setup, ids)
                         .map_err(|e| DriverError::io("cannot map the user of the sandbox", e))?;
@@ -114,9 +128,8 @@ impl Zygote {
         }
     }
 
-    fn answer(&self) -> io::Result<Reply> {
-        let received = wire::receive(&self.socket)?;
-        Ok(received.ok_or(io::ErrorKind::UnexpectedEof)?.0)
+    fn answer(&self) -> io::Result<(Reply, Vec<OwnedFd>)> {
+        Ok(wire::receive(&self.socket)?.ok_or(io::ErrorKind::UnexpectedEof)?)
     }
 
     fn write_ids(&self, setup: &Setup, ids: HostIds) -> io::Result<()> {
@@ -132,12 +145,14 @@ impl Zygote {
         let talk = |e| DriverError::io("the sandbox does not answer", e);
         reaper::register(|| {
             wire::send(&self.socket, request, fds).map_err(talk)?;
-            match self.answer().map_err(talk)? {
+            match self.answer().map_err(talk)?.0 {
                 Reply::Started { pid } => Ok(pid),
                 Reply::Failed { errno, .. } => {
                     Err(DriverError::io("cannot start another process", io::Error::from_raw_os_error(errno)))
                 }
-                Reply::MapIds | Reply::Ready { .. } => Err(talk(io::ErrorKind::InvalidData.into())),
+                Reply::MapIds | Reply::Connect | Reply::Ready { .. } => {
+                    Err(talk(io::ErrorKind::InvalidData.into()))
+                }
             }
         })
     }

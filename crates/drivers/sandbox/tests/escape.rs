@@ -342,8 +342,69 @@ async fn the_network_is_what_was_asked_for() {
         assert_eq!(world.cell.record().network, network.as_str());
         world.cell.tear_down().await.unwrap();
     }
-    let error = SandboxDriver::new(SandboxOptions { network: Network::Private, ..options() }).unwrap_err();
-    assert!(error.to_string().contains("pasta"), "{error}");
+}
+
+/// An address of this machine that is neither loopback nor private: what a job may reach.
+fn public_address() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.77:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    let std::net::IpAddr::V4(v4) = address else { return None };
+    (!v4.is_private() && !v4.is_loopback() && !v4.is_link_local()).then_some(address)
+}
+
+#[tokio::test]
+async fn a_private_network_reaches_out_but_not_in() {
+    let scratch = tempfile::tempdir().unwrap();
+    let options = SandboxOptions { network: Network::Private, ..options() };
+    let probe = SandboxDriver::probe(options.clone(), scratch.path()).await;
+    let check = probe.checks.iter().find(|c| c.name == "private-network").unwrap();
+    assert_eq!(check.works, probe.usable);
+    if !check.works {
+        assert!(check.fix.as_ref().unwrap().contains("slirp4netns"));
+        eprintln!("skipped: no private network: {}", check.found);
+        return;
+    }
+    let world = World::new(Box::new(SandboxDriver::new(options).unwrap()), Limits::default()).await;
+    let stacks = || processes(&format!("/proc/{}/fd/", std::process::id())).len();
+    assert!(stacks() >= 1);
+    let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut command = own_binary(&world, "inside_private_network");
+    command.env.insert("PORT".into(), port.to_string());
+    if let Some(address) = public_address() {
+        command.env.insert("PUBLIC".into(), address.to_string());
+    }
+    let (exit, out) = world.run(command).await;
+    assert_eq!(exit.code, Some(0), "{out}");
+    for (name, got) in answers(&out, "net") {
+        assert_eq!(got, if name == "public" { "ALLOWED" } else { "refused" }, "{name}\n{out}");
+    }
+    assert_eq!(world.script("cat /etc/resolv.conf").await.1, "nameserver 10.0.2.3\n");
+    assert_eq!(world.cell.record().network, "private");
+    world.cell.tear_down().await.unwrap();
+    eventually("the network stack is gone", || stacks() == 0).await;
+}
+
+/// Hidden: runs inside only.
+#[test]
+fn inside_private_network() {
+    let Ok(port) = std::env::var("PORT") else { return };
+    let port: u16 = port.parse().unwrap();
+    let wait = std::time::Duration::from_millis(500);
+    let connect = |name: &str, address: &str| {
+        let address = format!("{address}:{port}").parse().unwrap();
+        let ok = std::net::TcpStream::connect_timeout(&address, wait).is_ok();
+        println!("\nnet {name}: {}", if ok { "ALLOWED" } else { "refused" });
+    };
+    for address in
+        ["127.0.0.1", "10.0.2.2", "169.254.169.254", "10.1.2.3", "192.168.1.1", "172.16.0.1", "100.64.0.1"]
+    {
+        connect(address, address);
+    }
+    if let Ok(address) = std::env::var("PUBLIC") {
+        connect("public", &address);
+    }
 }
 
 /// Hidden: runs inside only.

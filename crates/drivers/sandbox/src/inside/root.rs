@@ -237,6 +237,9 @@ pub(super) fn build(setup: &Setup, sources: Sources) -> Result<Vec<String>, Fail
     for tree in sources.shown.iter().chain(&sources.writable) {
         attach(tree)?;
     }
+    if setup.image {
+        resolve_names(setup)?;
+    }
     fill_dev(setup, &mut missing)?;
     mount_proc(&mut missing)?;
     mount_sys(setup, &sources, &mut missing);
@@ -294,6 +297,9 @@ fn write_etc(setup: &Setup, files: &[(PathBuf, Vec<u8>)]) -> Result<(), Failure>
     for (path, content) in files {
         write(path, content)?;
     }
+    if let Some(server) = &setup.name_server {
+        write(Path::new("/etc/resolv.conf"), format!("nameserver {server}\n").as_bytes())?;
+    }
     let (uid, gid, home) = (setup.uid, setup.gid, crate::driver::home());
     let home = home.display();
     let mut passwd = String::from("root:x:0:0:root:/root:/usr/sbin/nologin\n");
@@ -310,6 +316,25 @@ fn write_etc(setup: &Setup, files: &[(PathBuf, Vec<u8>)]) -> Result<(), Failure>
     write(Path::new("/etc/group"), group.as_bytes())?;
     write(Path::new("/etc/hostname"), b"fleetfoot\n")?;
     write(Path::new("/etc/hosts"), b"127.0.0.1 localhost fleetfoot\n::1 localhost ip6-localhost\n")
+}
+
+/// An image does not know the name servers of where it runs.
+fn resolve_names(setup: &Setup) -> Result<(), Failure> {
+    let place = Path::new("./etc/resolv.conf");
+    if !fs::symlink_metadata(place).is_ok_and(|m| m.is_file()) {
+        return Ok(());
+    }
+    let content = match &setup.name_server {
+        Some(server) => format!("nameserver {server}\n").into_bytes(),
+        None => fs::read("/etc/resolv.conf").unwrap_or_default(),
+    };
+    let source = Path::new("./run/resolv.conf");
+    fs::write(source, content).doing("write '/etc/resolv.conf'")?;
+    fs::set_permissions(source, fs::Permissions::from_mode(0o644)).doing("set a mode")?;
+    let tree = sys::clone_tree(source, false).doing("show '/etc/resolv.conf'")?;
+    sys::set_attributes(tree.as_fd(), false, FENCED | libc::MOUNT_ATTR_RDONLY, None)
+        .and_then(|()| sys::attach(tree.as_fd(), place))
+        .doing("show '/etc/resolv.conf'")
 }
 
 fn fill_dev(setup: &Setup, missing: &mut Vec<String>) -> Result<(), Failure> {

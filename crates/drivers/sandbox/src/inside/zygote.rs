@@ -5,7 +5,7 @@
 
 use super::{child, root};
 use crate::wire::{self, Mapped, Reply, Request, Setup};
-use crate::{landlock, sys};
+use crate::{landlock, network, sys};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -98,6 +98,9 @@ fn build(
     };
     if setup.isolate_network {
         sys::loopback_up().doing("start the loopback device")?;
+        if setup.name_server.is_some() {
+            connect(socket)?;
+        }
     }
     let (lifeline, missing) = start_init(setup, sources, filter)?;
     let rlimits = give_up(setup)?;
@@ -114,6 +117,20 @@ fn build(
     sys::set_capabilities(SETGID | SETUID).doing("give up capabilities")?;
     wire::send(socket, &Reply::Ready { landlock_abi, rlimits, missing }, &[]).doing("report")?;
     Ok(lifeline)
+}
+
+/// Closes the ways to private networks and has the runner connect the rest.
+fn connect(socket: &UnixStream) -> Result<(), Failure> {
+    for (address, prefix) in network::REFUSED {
+        sys::refuse_network(address, prefix).doing("close the ways to private networks")?;
+    }
+    let open = |kind: &str| std::fs::File::open(format!("/proc/self/ns/{kind}"));
+    let user = open("user").doing("open the namespaces")?;
+    let net = open("net").doing("open the namespaces")?;
+    wire::send(socket, &Reply::Connect, &[user.as_fd(), net.as_fd()]).doing("ask for the network")?;
+    let gone =
+        || Failure { what: "wait for the network".into(), source: io::ErrorKind::UnexpectedEof.into() };
+    wire::receive::<Mapped>(socket).doing("wait for the network")?.ok_or_else(gone).map(drop)
 }
 
 fn enter_namespaces(setup: &Setup) -> Result<(), Failure> {
@@ -174,7 +191,7 @@ fn start_init(
             what,
             source: if errno == 0 { io::Error::other("") } else { io::Error::from_raw_os_error(errno) },
         }),
-        Reply::MapIds | Reply::Started { .. } => Err(died()),
+        Reply::MapIds | Reply::Connect | Reply::Started { .. } => Err(died()),
     }
 }
 
