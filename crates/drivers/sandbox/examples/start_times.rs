@@ -66,6 +66,41 @@ async fn driver(name: &str, driver: &dyn Driver, dir: &Path, count: u64) {
         times.push(begin.elapsed());
     }
     show(&format!("{name}, cell + step + removal"), &mut times);
+    let (begin, at_once) = (Instant::now(), 4);
+    let one = async |lane: u64| {
+        for number in 0..count / at_once {
+            let dir = tempfile::tempdir().unwrap();
+            let cell = driver.prepare(request(1_000_000 * (lane + 1) + number, dir.path())).await.unwrap();
+            run_true(&*cell, dir.path()).await;
+            cell.tear_down().await.unwrap();
+        }
+    };
+    tokio::join!(one(0), one(1), one(2), one(3));
+    let rate = (count / at_once * at_once) as f64 / begin.elapsed().as_secs_f64();
+    println!("{:<34} {rate:.0}/s", format!("{name}, {at_once} cells at once"));
+    let cell = driver.prepare(request(1, dir)).await.unwrap();
+    for (what, script) in [
+        ("counting", "i=0; while [ $i -lt 1500000 ]; do i=$((i+1)); done"),
+        ("300 spawns", "i=0; while [ $i -lt 300 ]; do /bin/true; i=$((i+1)); done"),
+        ("300k reads and writes", "dd if=/dev/zero of=/dev/null bs=1 count=300000 2>/dev/null"),
+    ] {
+        let mut best = Duration::MAX;
+        for _ in 0..5 {
+            let begin = Instant::now();
+            let command = Command {
+                program: "/bin/sh".into(),
+                args: vec!["-c".into(), script.into()],
+                env: HashMap::from([("PATH".into(), "/usr/bin:/bin".into())]),
+                working_directory: dir.into(),
+                ..Command::default()
+            };
+            let running = cell.start(command).await.unwrap();
+            assert_eq!(running.handle.wait().await.code, Some(0));
+            best = best.min(begin.elapsed());
+        }
+        println!("{:<34} best of 5 {:.1} ms", format!("{name}, {what}"), best.as_secs_f64() * 1e3);
+    }
+    cell.tear_down().await.unwrap();
 }
 
 #[tokio::main]

@@ -135,7 +135,7 @@ pub(crate) struct Shared {
 /// Makes cells that are fenced off by the kernel's own means.
 pub struct SandboxDriver {
     shared: Arc<Shared>,
-    cgroups: Cgroups,
+    cgroups: Arc<Cgroups>,
 }
 
 impl std::fmt::Debug for SandboxDriver {
@@ -199,7 +199,7 @@ impl SandboxDriver {
             containment,
             options,
         };
-        Ok(Self { shared: Arc::new(shared), cgroups })
+        Ok(Self { shared: Arc::new(shared), cgroups: Arc::new(cgroups) })
     }
 
     /// How process trees are held on this machine: `cgroup-v2`, `cgroup-v1`, `hybrid` or `pid-namespace`.
@@ -216,17 +216,19 @@ impl SandboxDriver {
         for path in [&request.workspace, &request.temp] {
             check_path(path)?;
         }
-        let volume = match self.shared.options.workspace_bytes {
-            None => None,
-            Some(bytes) => {
-                let name = volume::image_name(&self.shared.tag, &request.attempt.to_string());
-                let target = request.workspace.clone();
-                let made = tokio::task::spawn_blocking(move || Volume::mount(&target, &name, bytes)).await;
-                let stopped = |_| DriverError::new(DriverErrorKind::Other, "the runner is stopping");
-                Some(made.map_err(stopped)??)
-            }
-        };
-        SandboxCell::new(self.shared.clone(), &self.cgroups, request, volume)
+        let (shared, cgroups, request) = (self.shared.clone(), self.cgroups.clone(), request.clone());
+        // It waits for other processes: milliseconds as a rule, but nobody else shall wait with it.
+        let made = tokio::task::spawn_blocking(move || {
+            let volume = match shared.options.workspace_bytes {
+                None => None,
+                Some(bytes) => {
+                    let name = volume::image_name(&shared.tag, &request.attempt.to_string());
+                    Some(Volume::mount(&request.workspace, &name, bytes)?)
+                }
+            };
+            SandboxCell::new(shared, &cgroups, &request, volume)
+        });
+        made.await.map_err(|_| DriverError::new(DriverErrorKind::Other, "the runner is stopping"))?
     }
 }
 

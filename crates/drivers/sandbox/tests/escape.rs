@@ -37,7 +37,10 @@ async fn world(options: SandboxOptions) -> Option<World> {
 fn own_binary(world: &World, test: &str) -> Command {
     let copy = world.workspace().join("this-binary");
     if !copy.exists() {
-        std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        // By another process: a descriptor for writing that a fork elsewhere in this one inherits for a
+        // moment would make the file busy.
+        let done = std::process::Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&copy).status();
+        assert!(done.unwrap().success());
     }
     Command {
         program: world.cell.inside(&copy).display().to_string(),
@@ -524,7 +527,8 @@ async fn an_image_can_be_the_root() {
 async fn victim() {
     let Ok(tag) = std::env::var("FLEETFOOT_VICTIM") else { return };
     let workspace_bytes = std::env::var_os("VOLUME").map(|_| 16 << 20);
-    let driver = SandboxDriver::new(SandboxOptions { tag, workspace_bytes, ..options() }).unwrap();
+    let network = if std::env::var_os("PRIVATE").is_some() { Network::Private } else { Network::None };
+    let driver = SandboxDriver::new(SandboxOptions { tag, workspace_bytes, network, ..options() }).unwrap();
     let world = World::new(Box::new(driver), Limits::default()).await;
     let marker = std::env::var("MARKER").unwrap();
     let script = format!("setsid env -i sleep {marker} & (sleep {marker} &) ; echo ready; sleep {marker}");
@@ -546,6 +550,12 @@ async fn a_killed_runner_leaves_nothing() {
     if with_volume {
         victim.env("VOLUME", "1");
     }
+    let scratch = tempfile::tempdir().unwrap();
+    let private = SandboxOptions { network: Network::Private, ..options() };
+    let with_network = SandboxDriver::probe(private, scratch.path()).await.usable;
+    if with_network {
+        victim.env("PRIVATE", "1");
+    }
     let mut victim = victim
         .args(["--exact", "victim", "--nocapture"])
         .env("FLEETFOOT_VICTIM", &tag)
@@ -565,8 +575,11 @@ async fn a_killed_runner_leaves_nothing() {
     assert!(processes(&marker).len() >= 3);
     let ours = || mounts().lines().filter(|l| l.contains(directory.to_str().unwrap())).count();
     assert_eq!(ours(), usize::from(with_volume), "nothing but the volume is mounted on the host");
+    let stack = format!("/proc/{}/fd/", victim.id().unwrap());
+    assert_eq!(processes(&stack).len(), usize::from(with_network));
     victim.kill().await.unwrap();
     eventually("everything dies with the runner", || processes(&marker).is_empty()).await;
+    eventually("so does the network stack", || processes(&stack).is_empty()).await;
     let driver = SandboxDriver::new(SandboxOptions { tag: tag.clone(), ..options() }).unwrap();
     driver.sweep(attempt).await.unwrap();
     drop(driver);
@@ -609,7 +622,8 @@ fn everything_holds_for_an_ordinary_user() {
         .tempdir()
         .unwrap();
     let copy = dir.path().join("escape");
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let copied = std::process::Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&copy).status();
+    assert!(copied.unwrap().success());
     let done = std::process::Command::new("setpriv")
         .args(["--reuid=4321", "--regid=4321", "--clear-groups"])
         .arg(&copy)
