@@ -312,6 +312,32 @@ async fn files_of_the_host_are_out_of_reach() {
     world.cell.tear_down().await.unwrap();
 }
 
+/// Values of the environment are secrets: no other user of the host may see them.
+#[tokio::test]
+async fn no_other_user_sees_the_environment() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: cannot become somebody else");
+        return;
+    }
+    let Some(world) = world(options()).await else { return };
+    let mut command = world.sh("echo ready; exec sleep 600");
+    command.env.insert("SECRET".into(), "a-secret-value".into());
+    let mut running = world.cell.start(command).await.unwrap();
+    assert_eq!(line(&mut running).await, "ready");
+    let pid = running.pid;
+    for user in ["1234", "65534"] {
+        let look = std::process::Command::new("setpriv")
+            .args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups", "cat"])
+            .arg(format!("/proc/{pid}/environ"))
+            .output();
+        let Ok(look) = look else { return };
+        assert!(!look.status.success() && look.stdout.is_empty(), "{user} can read it");
+    }
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    assert!(!String::from_utf8_lossy(&line).contains("a-secret-value"));
+    world.cell.tear_down().await.unwrap();
+}
+
 #[tokio::test]
 async fn the_network_is_what_was_asked_for() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -27,11 +27,23 @@ pub(crate) fn is_linked() -> bool {
     std::hint::black_box(ENTRY as usize) != 0
 }
 
-extern "C" fn entry(argc: c_int, argv: *const *const c_char, _envp: *const *const c_char) {
-    // SAFETY: the C library passes the vector of arguments of the process, `argc` long.
+#[cfg(target_env = "gnu")]
+fn is_zygote(argc: c_int, argv: *const *const c_char) -> bool {
+    // SAFETY: this C library passes the vector of arguments of the process, `argc` long.
     #[expect(unsafe_code, reason = "reading argv[0]")]
-    let is_zygote = argc == 1 && unsafe { !argv.is_null() && CStr::from_ptr(*argv) == NAME };
-    if is_zygote {
+    unsafe {
+        argc == 1 && !argv.is_null() && CStr::from_ptr(*argv) == NAME
+    }
+}
+
+/// Other C libraries call constructors without arguments.
+#[cfg(not(target_env = "gnu"))]
+fn is_zygote(_argc: c_int, _argv: *const *const c_char) -> bool {
+    std::fs::read("/proc/self/cmdline").is_ok_and(|line| line == NAME.to_bytes_with_nul())
+}
+
+extern "C" fn entry(argc: c_int, argv: *const *const c_char, _envp: *const *const c_char) {
+    if is_zygote(argc, argv) {
         zygote::main();
         sys::exit_now(0);
     }
