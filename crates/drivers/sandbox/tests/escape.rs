@@ -453,6 +453,49 @@ fn inside_network() {
     say("own-loopback", std::net::TcpStream::connect(own.local_addr().unwrap()).is_ok());
 }
 
+/// A fence that breaks tools is switched off by its users.
+#[tokio::test]
+async fn ordinary_tools_work() {
+    let Some(world) = world(options()).await else { return };
+    let mut ran = Vec::new();
+    for (tool, script) in [
+        ("id", "id; whoami; getent passwd $(id -u); test \"$HOME\" = /home/fleetfoot && touch ~/x"),
+        ("ps", "ps -ef && nproc && uptime && df . && mktemp"),
+        (
+            "tar",
+            "mkdir t && touch t/x && tar --owner=77 --group=77 -cf t.tar t && rm -r t && tar xf t.tar && ls t/x",
+        ),
+        (
+            "git",
+            "git init -q r && cd r && echo x > f && git add f && git -c user.name=n -c user.email=e@x commit -qm m && git log --oneline && git clone -q . ../clone",
+        ),
+        (
+            "python3",
+            "python3 -c 'import multiprocessing as m, ssl, socket, tempfile, subprocess, threading; l = m.Lock(); print(m.Pool(2).map(abs, [-1, -2])); socket.create_server((\"127.0.0.1\", 0)); subprocess.run([\"true\"], check=True)'",
+        ),
+        ("perl", "perl -e 'my $p = fork(); exit 0 unless $p; waitpid $p, 0; print $?'"),
+        ("cc", "printf 'int main(void){return 0;}' > a.c && cc -o a a.c && ./a"),
+        ("make", "printf 'all: a b\\na b:\\n\\tsleep 0.01; echo $@\\n' > Makefile && make -s -j4"),
+        ("script", "script -qc 'test -t 1 && echo terminal' /dev/null"),
+        ("gdb", "gdb --version"),
+        ("strace", "strace -f -o trace true && grep -q execve trace"),
+        ("flock", "flock lock echo locked"),
+        ("unshare", "! unshare -U true"),
+    ] {
+        if !world.script(&format!("command -v {tool}")).await.1.contains('/') {
+            continue;
+        }
+        let mut command = Command { merge_output: true, ..world.sh(&format!("set -e; {script}")) };
+        command.env.insert("HOME".into(), "/root".into());
+        let (exit, out) = world.run(command).await;
+        assert_eq!(exit.code, Some(0), "{tool}: {out}");
+        ran.push(tool);
+    }
+    assert!(ran.contains(&"id"));
+    world.cell.tear_down().await.unwrap();
+    eprintln!("tried: {}", ran.join(", "));
+}
+
 #[tokio::test]
 async fn private_places_are_limited() {
     let options = SandboxOptions { tmp_bytes: 4 << 20, shm_bytes: 1 << 20, ..options() };
