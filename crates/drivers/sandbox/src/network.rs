@@ -5,8 +5,11 @@
 //! Private ranges and metadata addresses are refused by routes inside the
 //! namespace, which nobody in the cell has the right to change.
 
+#![expect(unsafe_code, reason = "a descriptor that the program inherits")]
+
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -46,20 +49,31 @@ impl Network {
     pub(crate) fn start(user: &OwnedFd, net: &OwnedFd) -> io::Result<Self> {
         let program = program().ok_or(io::ErrorKind::NotFound)?;
         let of = |fd: &OwnedFd| format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
-        let child = Command::new(program)
+        let (mut ready, ready_write) = std::io::pipe()?;
+        let mut command = Command::new(program);
+        command
             .args(["--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path"])
-            // The pipe of its standard input closes with us; it reports through its standard output.
-            .args(["--exit-fd=0", "--ready-fd=1"])
+            // The pipe of its standard input closes with us. It writes text to 1 and 2, so it needs one more.
+            .args(["--exit-fd=0".to_owned(), format!("--ready-fd={}", ready_write.as_raw_fd())])
+            // It reads what a job sends: a hole in it must not be a hole in the host.
+            .args(["--enable-sandbox", "--enable-seccomp"])
             .arg(format!("--userns-path={}", of(user)))
             .args([of(net).as_str(), "tap0"])
             .env_clear()
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .current_dir("/")
-            .spawn()?;
-        let mut network = Self(child);
-        let mut ready = network.0.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+            .current_dir("/");
+        let inherited = ready_write.as_raw_fd();
+        // SAFETY: one async-signal-safe call on a descriptor that is open until the child was made.
+        unsafe {
+            command.pre_exec(move || match libc::fcntl(inherited, libc::F_SETFD, 0) {
+                -1 => Err(io::Error::last_os_error()),
+                _ => Ok(()),
+            });
+        }
+        let network = Self(command.spawn()?);
+        drop(ready_write);
         let mut poll = [rustix::event::PollFd::new(&ready, rustix::event::PollFlags::IN)];
         let patience = rustix::event::Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
         if rustix::event::poll(&mut poll, Some(&patience))? == 0 {
