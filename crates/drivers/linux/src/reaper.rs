@@ -84,11 +84,15 @@ impl Drop for Awake {
 fn run() {
     const SHORT: Duration = Duration::from_millis(5);
     const LONG: Duration = Duration::from_millis(160);
+    // What a cell leaves may end a little later than the cell: some two seconds.
+    const LAST_LOOKS: u32 = 16;
     let mut pause = SHORT;
     let mut last_scan = Instant::now();
+    let mut looks_without_cells = 0;
     loop {
         let mut registry = lock();
-        while registry.cells == 0 {
+        looks_without_cells = if registry.cells == 0 { looks_without_cells + 1 } else { 0 };
+        while registry.cells == 0 && looks_without_cells > LAST_LOOKS {
             registry = WAKE.wait(registry).unwrap_or_else(PoisonError::into_inner);
             pause = SHORT;
         }
