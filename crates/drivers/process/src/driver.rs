@@ -1,9 +1,10 @@
 //! The driver itself: options, the one probe of the machine, cells, sweeping.
 
-use crate::cell::{self, ProcessCell};
-use crate::cgroup::Cgroups;
+use crate::cell::ProcessCell;
 use async_trait::async_trait;
 use fleetfoot_driver::{Cell, CellRequest, Driver, DriverError, DriverErrorKind};
+use fleetfoot_driver_linux::cgroup::Cgroups;
+use fleetfoot_driver_linux::{io, tree};
 use fleetfoot_model::boundary::Boundary;
 use fleetfoot_model::ids::AttemptRef;
 use std::ffi::CString;
@@ -71,7 +72,7 @@ impl ProcessDriver {
             return Err(DriverError::new(DriverErrorKind::Other, "the tag of the runner is empty"));
         }
         let cgroups = if options.cgroups { Cgroups::probe(&tag) } else { Cgroups::none() };
-        let null = cell::open_null().map_err(|e| DriverError::io("cannot open /dev/null", e))?;
+        let null = io::open_null().map_err(|e| DriverError::io("cannot open /dev/null", e))?;
         let oom_score_adj = options.oom_score_adj.and_then(|v| CString::new(v.to_string()).ok());
         let options = Options { tag, default_pids: options.default_pids, oom_score_adj, null };
         Ok(Self { options: Arc::new(options), cgroups })
@@ -105,6 +106,6 @@ impl Driver for ProcessDriver {
         self.cgroups
             .sweep(&name)
             .map_err(|e| DriverError::io(format!("cannot remove the control groups of attempt {name}"), e))?;
-        cell::end_marked(&cell::markers(&self.options.tag, &name)).await
+        tree::end_marked(&tree::markers(&self.options.tag, &name)).await
     }
 }

@@ -8,11 +8,6 @@
 //! its own runner.
 
 mod cell;
-mod cgroup;
 mod driver;
-mod handle;
-mod procfs;
-mod reaper;
-mod spawn;
 
 pub use driver::{ProcessDriver, ProcessOptions};

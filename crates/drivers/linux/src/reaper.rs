@@ -29,7 +29,10 @@ fn lock() -> MutexGuard<'static, Registry> {
 }
 
 /// Runs `spawn` and registers the pid that it returns before anybody can collect it.
-pub(crate) fn register<E>(spawn: impl FnOnce() -> Result<i32, E>) -> Result<i32, E> {
+///
+/// # Errors
+/// Those of `spawn`.
+pub fn register<E>(spawn: impl FnOnce() -> Result<i32, E>) -> Result<i32, E> {
     let mut registry = lock();
     let pid = spawn()?;
     registry.ours.get_or_insert_default().insert(pid);
@@ -37,18 +40,26 @@ pub(crate) fn register<E>(spawn: impl FnOnce() -> Result<i32, E>) -> Result<i32,
 }
 
 /// Gives up a leader: it was waited for, or nobody will.
-pub(crate) fn release(pid: i32) {
+pub fn release(pid: i32) {
     if let Some(ours) = &mut lock().ours {
         ours.remove(&pid);
     }
 }
 
 /// Keeps the reaper awake while it lives.
-pub(crate) struct Awake(());
+#[derive(Debug)]
+pub struct Awake(());
+
+impl Default for Awake {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Awake {
     /// Starts the reaper if this is the first.
-    pub(crate) fn new() -> Self {
+    #[must_use]
+    pub fn new() -> Self {
         START.call_once(|| {
             let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
             let started = std::thread::Builder::new().name("fleetfoot-reaper".into()).spawn(run);
@@ -73,11 +84,15 @@ impl Drop for Awake {
 fn run() {
     const SHORT: Duration = Duration::from_millis(5);
     const LONG: Duration = Duration::from_millis(160);
+    // What a cell leaves may end a little later than the cell: some two seconds.
+    const LAST_LOOKS: u32 = 16;
     let mut pause = SHORT;
     let mut last_scan = Instant::now();
+    let mut looks_without_cells = 0;
     loop {
         let mut registry = lock();
-        while registry.cells == 0 {
+        looks_without_cells = if registry.cells == 0 { looks_without_cells + 1 } else { 0 };
+        while registry.cells == 0 && looks_without_cells > LAST_LOOKS {
             registry = WAKE.wait(registry).unwrap_or_else(PoisonError::into_inner);
             pause = SHORT;
         }
@@ -93,15 +108,16 @@ fn run() {
 }
 
 /// What a look for adopted zombies found.
-#[derive(Debug, Default)]
-pub(crate) struct Look {
-    pub(crate) reaped: usize,
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Look {
+    /// How many were collected.
+    pub reaped: usize,
     /// The first zombie in line belongs to somebody else, so those behind it could not be seen.
-    pub(crate) blocked: bool,
+    pub blocked: bool,
 }
 
 /// Collects adopted children that have ended, as far as they can be seen cheaply.
-pub(crate) fn reap_adopted() -> Look {
+pub fn reap_adopted() -> Look {
     let mut look = Look::default();
     loop {
         // SAFETY: an all-zero siginfo_t is a valid value of this plain struct.
@@ -125,7 +141,7 @@ pub(crate) fn reap_adopted() -> Look {
 }
 
 /// Collects every adopted zombie, found by a walk over `/proc`.
-pub(crate) fn scan() {
+pub fn scan() {
     let me = rustix::process::getpid().as_raw_nonzero().get();
     for process in procfs::all() {
         if process.parent == me && process.is_dead() {

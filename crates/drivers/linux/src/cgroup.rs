@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// What the machine offers, and where.
 #[derive(Debug)]
-pub(crate) struct Cgroups {
+pub struct Cgroups {
     tree: Option<Tree>,
     /// v1 hierarchies that are used for limits: `pids`, `memory`, `cpu`, and the group of this runner in each.
     v1: Vec<(&'static str, PathBuf)>,
@@ -51,12 +51,12 @@ const LIMITS: [&str; 3] = ["pids", "memory", "cpu"];
 
 impl Cgroups {
     /// No groups at all.
-    pub(crate) const fn none() -> Self {
+    pub const fn none() -> Self {
         Self { tree: None, v1: Vec::new(), roots: Vec::new(), name: String::new() }
     }
 
     /// Probes by making and removing groups. Never fails: what does not work is left out.
-    pub(crate) fn probe(tag: &str) -> Self {
+    pub fn probe(tag: &str) -> Self {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let name = format!("fleetfoot-{tag}");
@@ -89,7 +89,7 @@ impl Cgroups {
     }
 
     /// The word for the record of the boundary.
-    pub(crate) fn containment(&self) -> &'static str {
+    pub fn containment(&self) -> &'static str {
         match &self.tree {
             None => "process-group",
             Some(Tree { version: Version::V1, .. }) => "cgroup-v1",
@@ -99,7 +99,10 @@ impl Cgroups {
     }
 
     /// Makes the groups of a cell. Nothing is left behind on failure.
-    pub(crate) fn make_cell(&self, name: &str, limits: &Limits) -> io::Result<CellGroup> {
+    ///
+    /// # Errors
+    /// If a group cannot be made or a limit set.
+    pub fn make_cell(&self, name: &str, limits: &Limits) -> io::Result<CellGroup> {
         let mut cell =
             CellGroup { tree: None, v1: Vec::new(), in_force: IndexMap::new(), commands: AtomicU32::new(0) };
         self.fill_cell(&mut cell, name, limits).inspect_err(|_| {
@@ -148,7 +151,10 @@ impl Cgroups {
 
     /// Ends and removes what an earlier process of this runner left under
     /// `name`, also if it lived in another group (session, service) than we do.
-    pub(crate) fn sweep(&self, name: &str) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// If a group cannot be removed.
+    pub fn sweep(&self, name: &str) -> io::Result<()> {
         for (version, root) in &self.roots {
             let mut bases = Vec::new();
             find_groups(root, &self.name, SEARCH_DEPTH, &mut bases);
@@ -172,7 +178,7 @@ impl Cgroups {
     }
 
     /// Removes the groups of this runner, if they are empty.
-    pub(crate) fn remove_bases(&self) {
+    pub fn remove_bases(&self) {
         for path in self.bases() {
             let _ = fs::remove_dir(path);
         }
@@ -181,11 +187,11 @@ impl Cgroups {
 
 /// The groups of one cell.
 #[derive(Debug)]
-pub(crate) struct CellGroup {
+pub struct CellGroup {
     tree: Option<CellTree>,
     v1: Vec<V1Group>,
     /// Limits that hold by these groups, `name -> value`.
-    pub(crate) in_force: IndexMap<String, String>,
+    pub in_force: IndexMap<String, String>,
     /// The largest number of a command with a group.
     commands: AtomicU32,
 }
@@ -212,7 +218,7 @@ struct V1Group {
 
 impl CellGroup {
     /// Whether the groups alone hold every process.
-    pub(crate) const fn contains(&self) -> bool {
+    pub const fn contains(&self) -> bool {
         self.tree.is_some()
     }
 
@@ -260,7 +266,10 @@ impl CellGroup {
     }
 
     /// Makes the group of a command.
-    pub(crate) fn make_command(&self, number: u32) -> io::Result<CommandGroup> {
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn make_command(&self, number: u32) -> io::Result<CommandGroup> {
         let mut command = CommandGroup { v2: None, tasks: None, place: None };
         let Some(tree) = &self.tree else { return Ok(command) };
         let path = command_group(&tree.path, number);
@@ -285,12 +294,12 @@ impl CellGroup {
     }
 
     /// The `tasks` files that a new command joins beside its own group.
-    pub(crate) fn tasks(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub fn tasks(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.v1.iter().filter(|g| !g.is_tree).map(|g| g.tasks.as_fd())
     }
 
     /// How often the kernel ended a process of this cell for memory; `None` if the groups cannot tell.
-    pub(crate) fn oom_kills(&self) -> Option<u64> {
+    pub fn oom_kills(&self) -> Option<u64> {
         let file = match &self.tree {
             Some(tree) if tree.memory_events => tree.path.join("memory.events"),
             _ => self.v1.iter().find(|g| g.controller == "memory")?.path.join("memory.oom_control"),
@@ -299,19 +308,22 @@ impl CellGroup {
     }
 
     /// Sends SIGKILL to every process of the cell.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         if let Some(tree) = &self.tree {
             end_tree(tree.version, &tree.path);
         }
     }
 
     /// Whether a process of the cell lives.
-    pub(crate) fn populated(&self) -> bool {
+    pub fn populated(&self) -> bool {
         self.tree.as_ref().is_some_and(|tree| is_populated(&tree.path))
     }
 
     /// Removes the groups; they must be empty.
-    pub(crate) fn remove(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// If one stays.
+    pub fn remove(&self) -> io::Result<()> {
         let mut result = Ok(());
         if let Some(tree) = &self.tree {
             // The groups of commands are known by name, and nearly always the only ones.
@@ -329,7 +341,7 @@ impl CellGroup {
 
 /// The group of one command.
 #[derive(Debug)]
-pub(crate) struct CommandGroup {
+pub struct CommandGroup {
     v2: Option<OwnedFd>,
     tasks: Option<OwnedFd>,
     place: Option<(Version, PathBuf)>,
@@ -337,25 +349,25 @@ pub(crate) struct CommandGroup {
 
 impl CommandGroup {
     /// For the birth of the process: the v2 directory and the path of its `cgroup.procs`.
-    pub(crate) fn birth(&self) -> Option<(BorrowedFd<'_>, PathBuf)> {
+    pub fn birth(&self) -> Option<(BorrowedFd<'_>, PathBuf)> {
         let (_, path) = self.place.as_ref()?;
         Some((self.v2.as_ref()?.as_fd(), path.join("cgroup.procs")))
     }
 
     /// For the birth of the process: its v1 `tasks` file.
-    pub(crate) fn tasks(&self) -> Option<BorrowedFd<'_>> {
+    pub fn tasks(&self) -> Option<BorrowedFd<'_>> {
         self.tasks.as_ref().map(AsFd::as_fd)
     }
 
     /// Sends SIGKILL to every process of the command; `false` if there is no group.
-    pub(crate) fn end(&self) -> bool {
+    pub fn end(&self) -> bool {
         let Some((version, path)) = &self.place else { return false };
         end_tree(*version, path);
         true
     }
 
     /// CPU time in user mode and in the kernel, microseconds, of everything that ever was in the group.
-    pub(crate) fn cpu(&self) -> Option<(u64, u64)> {
+    pub fn cpu(&self) -> Option<(u64, u64)> {
         let (Version::V2, path) = self.place.as_ref()? else { return None };
         let text = fs::read_to_string(path.join("cpu.stat")).ok()?;
         Some((keyed(&text, "user_usec"), keyed(&text, "system_usec")))

@@ -7,23 +7,30 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// What `/proc/PID/stat` says about a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stat {
-    pub(crate) pid: i32,
-    pub(crate) state: u8,
-    pub(crate) parent: i32,
-    pub(crate) session: i32,
-    pub(crate) start_ticks: u64,
+pub struct Stat {
+    /// Process id.
+    pub pid: i32,
+    /// State letter.
+    pub state: u8,
+    /// Id of the parent.
+    pub parent: i32,
+    /// Id of the session.
+    pub session: i32,
+    /// Start in clock ticks since boot.
+    pub start_ticks: u64,
 }
 
 impl Stat {
     /// Ended, but not yet collected by its parent.
-    pub(crate) const fn is_dead(&self) -> bool {
+    #[must_use]
+    pub const fn is_dead(&self) -> bool {
         matches!(self.state, b'Z' | b'X')
     }
 }
 
 /// Reads one process; `None` if it is gone.
-pub(crate) fn stat(pid: i32) -> Option<Stat> {
+#[must_use]
+pub fn stat(pid: i32) -> Option<Stat> {
     parse_stat(pid, &std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
@@ -41,7 +48,8 @@ fn parse_stat(pid: i32, text: &[u8]) -> Option<Stat> {
 }
 
 /// All processes that can be seen now.
-pub(crate) fn all() -> Vec<Stat> {
+#[must_use]
+pub fn all() -> Vec<Stat> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries
         .filter_map(Result::ok)
@@ -51,13 +59,13 @@ pub(crate) fn all() -> Vec<Stat> {
 }
 
 /// Whether the environment with which `pid` was started has all of these `NAME=VALUE` entries.
-pub(crate) fn has_markers(pid: i32, markers: &[String]) -> bool {
+pub fn has_markers(pid: i32, markers: &[String]) -> bool {
     let Ok(environ) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
     markers.iter().all(|m| environ.split(|b| *b == 0).any(|entry| entry == m.as_bytes()))
 }
 
 /// Sends SIGKILL to exactly this process: the pid may have been given away since it was read.
-pub(crate) fn kill_exactly(process: &Stat) {
+pub fn kill_exactly(process: &Stat) {
     let Some(pid) = Pid::from_raw(process.pid) else { return };
     let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return };
     if stat(process.pid).is_some_and(|now| now.start_ticks == process.start_ticks) {
@@ -66,13 +74,15 @@ pub(crate) fn kill_exactly(process: &Stat) {
 }
 
 /// The counter of processes that the kernel ended for memory, over the whole machine.
-pub(crate) fn machine_oom_kills() -> u64 {
+#[must_use]
+pub fn machine_oom_kills() -> u64 {
     let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
     keyed(&text, "oom_kill")
 }
 
 /// The number after `key` in a file of `key number` lines; 0 if there is none.
-pub(crate) fn keyed(text: &str, key: &str) -> u64 {
+#[must_use]
+pub fn keyed(text: &str, key: &str) -> u64 {
     text.lines()
         .filter_map(|line| line.split_once(' '))
         .find(|(k, _)| *k == key)

@@ -9,58 +9,102 @@
 
 #![expect(unsafe_code, reason = "clone3, fork and execve have no safe form")]
 
+use fleetfoot_driver::{Command, DriverError};
 use std::ffi::{CString, c_char};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Everything that the child needs, ready before it exists.
-pub(crate) struct Plan {
-    pub(crate) program: CString,
-    pub(crate) argv: Vec<CString>,
-    pub(crate) envp: Vec<CString>,
-    pub(crate) directory: CString,
-    pub(crate) stdin: RawFd,
-    pub(crate) stdout: RawFd,
-    pub(crate) stderr: RawFd,
+pub struct Plan {
+    /// The program.
+    pub program: CString,
+    /// Its name and arguments.
+    pub argv: Vec<CString>,
+    /// Its whole environment.
+    pub envp: Vec<CString>,
+    /// Working directory.
+    pub directory: CString,
+    /// Becomes descriptor 0.
+    pub stdin: RawFd,
+    /// Becomes descriptor 1.
+    pub stdout: RawFd,
+    /// Becomes descriptor 2.
+    pub stderr: RawFd,
     /// Directory of the v2 cgroup to be born in, and its `cgroup.procs` for kernels that cannot do that.
-    pub(crate) cgroup: Option<(RawFd, CString)>,
+    pub cgroup: Option<(RawFd, CString)>,
     /// Opened v1 `tasks` files. A single-threaded child that moves itself takes no global lock.
-    pub(crate) tasks: Vec<RawFd>,
+    pub tasks: Vec<RawFd>,
     /// Soft and hard limit by resource.
-    pub(crate) rlimits: Vec<(libc::__rlimit_resource_t, u64)>,
+    pub rlimits: Vec<(libc::__rlimit_resource_t, u64)>,
     /// Value for `/proc/self/oom_score_adj`: the kernel shall choose a job before the runner.
-    pub(crate) oom_score_adj: Option<CString>,
+    pub oom_score_adj: Option<CString>,
 }
 
 /// A process that has reached its program.
-pub(crate) struct Spawned {
-    pub(crate) pid: i32,
-    pub(crate) pidfd: OwnedFd,
+pub struct Spawned {
+    /// Its id.
+    pub pid: i32,
+    /// Names it beyond reuse of its id.
+    pub pidfd: OwnedFd,
 }
 
 /// Where the child failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub enum Stage {
+    /// Making the process.
     Fork,
+    /// Leading a session.
     Session,
+    /// Connecting its descriptors.
     Descriptors,
+    /// Joining its groups.
     Cgroup,
+    /// Setting its limits.
     Limits,
+    /// Entering the working directory.
     Directory,
+    /// Executing the program.
     Exec,
+    /// Giving up rights before the program runs.
+    Fence,
 }
 
 /// A failed start.
 #[derive(Debug)]
-pub(crate) struct SpawnError {
-    pub(crate) stage: Stage,
-    pub(crate) source: io::Error,
+pub struct SpawnError {
+    /// Where.
+    pub stage: Stage,
+    /// Why.
+    pub source: io::Error,
 }
 
 impl SpawnError {
     fn last(stage: Stage) -> Self {
         Self { stage, source: io::Error::last_os_error() }
+    }
+
+    /// The error in words for people.
+    #[must_use]
+    pub fn explain(&self, command: &Command, program: &Path) -> DriverError {
+        let source = std::io::Error::from_raw_os_error(self.source.raw_os_error().unwrap_or(0));
+        let message = match self.stage {
+            Stage::Fork => "cannot start another process".to_owned(),
+            Stage::Fence => "cannot fence the command off".to_owned(),
+            Stage::Session => "cannot start a session for the command".to_owned(),
+            Stage::Descriptors => "cannot connect the command's output".to_owned(),
+            Stage::Cgroup => "cannot put the command into its control group".to_owned(),
+            Stage::Limits => "cannot set the resource limits of the command".to_owned(),
+            Stage::Directory => {
+                format!("cannot enter the working directory '{}'", command.working_directory.display())
+            }
+            Stage::Exec if !command.program.contains('/') => {
+                format!("cannot execute '{}' ({})", command.program, program.display())
+            }
+            Stage::Exec => format!("cannot execute '{}'", command.program),
+        };
+        DriverError::io(message, source)
     }
 }
 
@@ -86,7 +130,10 @@ static NO_CLONE3: AtomicBool = AtomicBool::new(false);
 static NO_INTO_CGROUP: AtomicBool = AtomicBool::new(false);
 
 /// Starts the process and returns when it runs its program.
-pub(crate) fn spawn(plan: &Plan) -> Result<Spawned, SpawnError> {
+///
+/// # Errors
+/// [`SpawnError`] with the stage at which it failed; no process is left then.
+pub fn spawn(plan: &Plan) -> Result<Spawned, SpawnError> {
     let (report, report_write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|e| SpawnError { stage: Stage::Fork, source: e.into() })?;
     let raw = Raw::new(plan, report_write.as_raw_fd());
@@ -97,21 +144,11 @@ pub(crate) fn spawn(plan: &Plan) -> Result<Spawned, SpawnError> {
         Ok(pid)
     })?;
     drop(report_write);
-    let mut failure = [0_u8; 8];
-    let read = loop {
-        match rustix::io::read(&report, &mut failure) {
-            Err(rustix::io::Errno::INTR) => {}
-            other => break other.unwrap_or(0),
-        }
-    };
-    if read == failure.len() {
-        let word =
-            |i: usize| i32::from_ne_bytes([failure[i], failure[i + 1], failure[i + 2], failure[i + 3]]);
+    if let Err(error) = await_program(&report) {
         // SAFETY: the child is ours, has called _exit and was not waited for yet.
         unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
         crate::reaper::release(pid);
-        let stage = STAGES.into_iter().find(|s| *s as i32 == word(0)).unwrap_or(Stage::Exec);
-        return Err(SpawnError { stage, source: io::Error::from_raw_os_error(word(4)) });
+        return Err(error);
     }
     let pidfd = match pidfd {
         Some(fd) => fd,
@@ -120,7 +157,27 @@ pub(crate) fn spawn(plan: &Plan) -> Result<Spawned, SpawnError> {
     Ok(Spawned { pid, pidfd })
 }
 
-const STAGES: [Stage; 7] = [
+/// Waits until a child either runs its program or has reported through the pipe why it does not.
+///
+/// # Errors
+/// The report of the child.
+pub fn await_program(report: &OwnedFd) -> Result<(), SpawnError> {
+    let mut failure = [0_u8; 8];
+    let read = loop {
+        match rustix::io::read(report, &mut failure) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other.unwrap_or(0),
+        }
+    };
+    if read < failure.len() {
+        return Ok(());
+    }
+    let word = |i: usize| i32::from_ne_bytes([failure[i], failure[i + 1], failure[i + 2], failure[i + 3]]);
+    let stage = STAGES.into_iter().find(|s| *s as i32 == word(0)).unwrap_or(Stage::Exec);
+    Err(SpawnError { stage, source: io::Error::from_raw_os_error(word(4)) })
+}
+
+const STAGES: [Stage; 8] = [
     Stage::Fork,
     Stage::Session,
     Stage::Descriptors,
@@ -128,10 +185,14 @@ const STAGES: [Stage; 7] = [
     Stage::Limits,
     Stage::Directory,
     Stage::Exec,
+    Stage::Fence,
 ];
 
-/// The child is not yet waited for, so its pid is still its own.
-fn open_pidfd(pid: i32) -> Result<OwnedFd, SpawnError> {
+/// A descriptor of a registered child, which is not yet waited for, so that its pid is still its own.
+///
+/// # Errors
+/// If there is none; the child is ended and collected then.
+pub fn open_pidfd(pid: i32) -> Result<OwnedFd, SpawnError> {
     let opened = rustix::process::Pid::from_raw(pid)
         .ok_or(rustix::io::Errno::SRCH)
         .and_then(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::empty()));

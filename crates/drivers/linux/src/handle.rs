@@ -7,9 +7,9 @@
     reason = "wait4 (resource usage of one child) and registering a descriptor with the reactor"
 )]
 
-use crate::cell::Shared;
 use crate::cgroup::CommandGroup;
 use crate::reaper;
+use crate::tree::Tree;
 use async_trait::async_trait;
 use fleetfoot_driver::{Exit, Handle, Signal};
 use fleetfoot_model::sync::Usage;
@@ -20,23 +20,24 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::OnceCell;
 
-pub(crate) struct ProcessHandle {
+/// Waits for one command and signals it.
+#[derive(Debug)]
+pub struct ProcessHandle {
     pid: i32,
     pidfd: AsyncFd<OwnedFd>,
     group: CommandGroup,
-    cell: Arc<Shared>,
+    cell: Arc<Tree>,
     exit: OnceCell<Exit>,
     /// Whether the leader was collected; held while its group is signalled.
     collected: Mutex<bool>,
 }
 
 impl ProcessHandle {
-    pub(crate) fn new(
-        pid: i32,
-        pidfd: OwnedFd,
-        group: CommandGroup,
-        cell: Arc<Shared>,
-    ) -> std::io::Result<Self> {
+    /// Watches a registered child.
+    ///
+    /// # Errors
+    /// If the reactor does not take the descriptor.
+    pub fn new(pid: i32, pidfd: OwnedFd, group: CommandGroup, cell: Arc<Tree>) -> std::io::Result<Self> {
         // SAFETY: the descriptor is owned by the AsyncFd alone, stays the same and is closed after it
         // was taken from the reactor.
         let pidfd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE)? };
