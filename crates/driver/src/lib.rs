@@ -5,6 +5,8 @@
 //! and tears the cell down so that nothing remains. One crate per boundary
 //! implements it under `drivers/`.
 
+pub mod containers;
+
 use async_trait::async_trait;
 use fleetfoot_model::boundary::{Boundary, BoundaryRecord};
 use fleetfoot_model::ids::AttemptRef;
@@ -46,6 +48,56 @@ pub struct CellRequest {
     pub temp: PathBuf,
     /// Limits in force.
     pub limits: Limits,
+    /// Further files and directories of the host that the job may see (hooks, tool cache, actions).
+    /// A boundary without a file system of its own ignores them.
+    pub mounts: Vec<Mount>,
+    /// The root of the job, for boundaries that can have one; absent means the driver's own choice.
+    pub root: Option<Root>,
+}
+
+impl CellRequest {
+    /// A request for these directories, without limits, further directories or a root.
+    #[must_use]
+    pub fn new(attempt: AttemptRef, workspace: PathBuf, temp: PathBuf) -> Self {
+        Self { attempt, workspace, temp, limits: Limits::default(), mounts: Vec::new(), root: None }
+    }
+}
+
+/// A file or directory of the host that a job may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Where it is on the host; exists.
+    pub host: PathBuf,
+    /// Where it is inside; most boundaries keep the host's name.
+    pub inside: PathBuf,
+    /// Whether the job may change it.
+    pub writable: bool,
+}
+
+impl Mount {
+    /// Under the same name inside, not to be changed.
+    #[must_use]
+    pub fn read_only(host: impl Into<PathBuf>) -> Self {
+        let host = host.into();
+        Self { inside: host.clone(), host, writable: false }
+    }
+
+    /// Under the same name inside, to be changed.
+    #[must_use]
+    pub fn writable(host: impl Into<PathBuf>) -> Self {
+        Self { writable: true, ..Self::read_only(host) }
+    }
+}
+
+/// A file system that takes the place of the host's (an unpacked image).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// Its directory on the host; never changed.
+    pub directory: PathBuf,
+    /// Digest or id of the image, for the record.
+    pub image: String,
+    /// Environment that the image sets; the variables of a command win.
+    pub env: Vec<(String, String)>,
 }
 
 /// The place where one attempt lives.
@@ -56,6 +108,15 @@ pub trait Cell: Send + Sync {
 
     /// How a path of the host (inside workspace or temp) is called inside the cell.
     fn inside(&self, host: &Path) -> PathBuf;
+
+    /// Makes what listens on a TCP port of the host's loopback (a service of the job) reachable at the
+    /// same port of the cell's own loopback. Without a network of its own there is nothing to do.
+    ///
+    /// # Errors
+    /// If this boundary cannot do it.
+    async fn reach(&self, _port: u16) -> Result<(), DriverError> {
+        Ok(())
+    }
 
     /// Starts a command. It leads a process group of its own.
     ///
@@ -186,7 +247,7 @@ impl DriverError {
 pub enum DriverErrorKind {
     /// The program (or directory, or image) does not exist.
     NotFound,
-    /// The operating system refused.
+    /// The operating system, or a registry, refused.
     Denied,
     /// The disk is full.
     DiskFull,
@@ -194,6 +255,10 @@ pub enum DriverErrorKind {
     Unsupported,
     /// The request asks for more than allowed.
     LimitExceeded,
+    /// The job wrote something that can never work (a malformed port, an option that is not allowed).
+    Invalid,
+    /// A helper outside the runner does not answer (container engine, registry).
+    Unavailable,
     /// Anything else.
     Other,
 }

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fleetfoot_driver::{CellRequest, Command, Driver};
 use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
-use fleetfoot_engine::{Engine, EngineConfig, Sink};
+use fleetfoot_engine::{Engine, EngineConfig, Fence, Sink};
 use fleetfoot_model::logs::Stream;
-use fleetfoot_model::spec::{JobSpec, Limits, StepAction, StepSpec};
+use fleetfoot_model::spec::{JobSpec, StepAction, StepSpec};
 use fleetfoot_model::sync::{Assignment, StepReport};
 use fleetfoot_model::{AttemptRef, Epoch, JobId, RunId, Timestamp};
 use indexmap::IndexMap;
@@ -85,12 +85,11 @@ async fn starts(driver: &ProcessDriver, work: &std::path::Path) {
     }
     let bare = started.elapsed() / N;
     let cell = driver
-        .prepare(CellRequest {
-            attempt: AttemptRef { job: JobId(1), attempt: 1, epoch: Epoch(1) },
-            workspace: work.into(),
-            temp: work.into(),
-            limits: Limits::default(),
-        })
+        .prepare(CellRequest::new(
+            AttemptRef { job: JobId(1), attempt: 1, epoch: Epoch(1) },
+            work.into(),
+            work.into(),
+        ))
         .await
         .unwrap();
     let (mut until_exec, started) = (Duration::ZERO, Instant::now());
@@ -127,7 +126,7 @@ async fn jobs(engine: &Engine, driver: &Arc<ProcessDriver>, parallel: u64, total
                     let result = engine
                         .run(
                             &assignment,
-                            &*driver,
+                            &Fence::of(driver.clone()),
                             Arc::new(Null::default()),
                             CancellationToken::new(),
                             CancellationToken::new(),
@@ -152,7 +151,7 @@ async fn jobs(engine: &Engine, driver: &Arc<ProcessDriver>, parallel: u64, total
     );
 }
 
-async fn lines(engine: &Engine, driver: &ProcessDriver, name: &str, secrets: usize) {
+async fn lines(engine: &Engine, driver: &Arc<ProcessDriver>, name: &str, secrets: usize) {
     const BYTES: u64 = 1 << 30;
     let script = format!(
         "yes 'an ordinary line of output, as compilers print them by the thousand, here it is' | head -c {BYTES}"
@@ -164,7 +163,13 @@ async fn lines(engine: &Engine, driver: &ProcessDriver, name: &str, secrets: usi
     let sink = Arc::new(Null::default());
     let started = Instant::now();
     let result = engine
-        .run(&assignment, driver, sink.clone(), CancellationToken::new(), CancellationToken::new())
+        .run(
+            &assignment,
+            &Fence::of(driver.clone()),
+            sink.clone(),
+            CancellationToken::new(),
+            CancellationToken::new(),
+        )
         .await;
     let elapsed = started.elapsed();
     assert_eq!(sink.0.load(Ordering::Relaxed), BYTES, "{result:?}");

@@ -7,6 +7,7 @@ use crate::attempt::{Attempt, Parts};
 use crate::clock;
 use crate::config::EngineConfig;
 use crate::environment::Environment;
+use crate::fence::Fence;
 use crate::flow::{Flow, Verdict};
 use crate::frame::Frame;
 use crate::mask::Masker;
@@ -16,7 +17,7 @@ use crate::secrets;
 use crate::sink::Sink;
 use crate::workspace::{self, Workspace};
 use fleetfoot_actions::ActionCache;
-use fleetfoot_driver::{CellRequest, Driver};
+use fleetfoot_driver::CellRequest;
 use fleetfoot_model::boundary::BoundaryRecord;
 use fleetfoot_model::spec::Limits;
 use fleetfoot_model::state::{Conclusion, Reason};
@@ -64,7 +65,7 @@ impl Engine {
     pub async fn run(
         &self,
         assignment: &Assignment,
-        driver: &dyn Driver,
+        fence: &Fence,
         sink: Arc<dyn Sink>,
         cancel: CancellationToken,
         kill: CancellationToken,
@@ -85,7 +86,7 @@ impl Engine {
         let mut boundary = BoundaryRecord::default();
         let verdict = match &secrets {
             Ok(secrets) => {
-                let place = Place { assignment, secrets, driver, sink: &sink, log: &log };
+                let place = Place { assignment, secrets, fence, sink: &sink, log: &log };
                 Box::pin(self.in_workspace(place, cancel, kill, &mut boundary)).await
             }
             Err(message) => Verdict::failure(Reason::BadSpecification, message.clone()),
@@ -123,7 +124,7 @@ impl Engine {
         kill: CancellationToken,
         boundary: &mut BoundaryRecord,
     ) -> Verdict {
-        let Place { assignment, secrets, driver, sink, log } = place;
+        let Place { assignment, secrets, fence, sink, log } = place;
         let config = self.config_for(assignment, secrets);
         let name = assignment.attempt.to_string();
         let workspace = match Workspace::create(&self.config.work_dir, &name) {
@@ -134,12 +135,10 @@ impl Engine {
             tracing::warn!(error = %e, "cannot make the tool cache");
         }
         let request = CellRequest {
-            attempt: assignment.attempt,
-            workspace: workspace.workspace.clone(),
-            temp: workspace.temp.clone(),
             limits: capped(&assignment.spec.limits, &self.config.limits_cap),
+            ..CellRequest::new(assignment.attempt, workspace.workspace.clone(), workspace.temp.clone())
         };
-        let verdict = match driver.prepare(request).await {
+        let verdict = match fence.driver.prepare(request).await {
             Err(e) => Verdict::failure(
                 driver_reason(&e),
                 format!("cannot prepare the boundary: {}", driver_message(&e)),
@@ -193,7 +192,7 @@ impl Engine {
 struct Place<'a> {
     assignment: &'a Assignment,
     secrets: &'a IndexMap<String, String>,
-    driver: &'a dyn Driver,
+    fence: &'a Fence,
     sink: &'a Arc<dyn Sink>,
     log: &'a Arc<Log>,
 }

@@ -15,6 +15,7 @@ pub mod config;
 mod engine;
 pub mod envfile;
 mod environment;
+mod fence;
 mod flow;
 mod frame;
 mod hash_files;
@@ -38,5 +39,6 @@ mod workspace;
 
 pub use config::{ActionsConfig, EngineConfig, KillLadder};
 pub use engine::Engine;
+pub use fence::Fence;
 pub use fleetfoot_actions::CacheConfig;
 pub use sink::Sink;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fleetfoot_driver::{Driver, DriverError};
 use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
-use fleetfoot_engine::{Engine, EngineConfig, Sink};
+use fleetfoot_engine::{Engine, EngineConfig, Fence, Sink};
 use fleetfoot_model::boundary::Boundary;
 use fleetfoot_model::ids::AttemptRef;
 use fleetfoot_model::logs::Stream;
@@ -132,7 +132,7 @@ impl Executor for EngineExecutor {
         kill: CancellationToken,
     ) -> AttemptResult {
         let sink = Arc::new(Adapter(sink));
-        Box::pin(self.engine.run(&assignment, &*self.driver, sink, cancel, kill)).await
+        Box::pin(self.engine.run(&assignment, &Fence::of(self.driver.clone()), sink, cancel, kill)).await
     }
 
     async fn sweep(&self, attempt: AttemptRef) -> Result<(), String> {

@@ -26,6 +26,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "services", sql: include_str!("../migrations/0002_services.sql") },
     Migration { version: 3, name: "projects", sql: include_str!("../migrations/0003_projects.sql") },
     Migration { version: 4, name: "triggers", sql: include_str!("../migrations/0004_triggers.sql") },
+    Migration { version: 5, name: "users", sql: include_str!("../migrations/0005_users.sql") },
+    Migration { version: 6, name: "observation", sql: include_str!("../migrations/0006_observation.sql") },
 ];
 
 /// The newest schema that this program knows.
@@ -173,6 +175,8 @@ mod tests {
         (2, include_str!("../migrations/samples/0002.sql")),
         (3, include_str!("../migrations/samples/0003.sql")),
         (4, include_str!("../migrations/samples/0004.sql")),
+        (5, include_str!("../migrations/samples/0005.sql")),
+        (6, include_str!("../migrations/samples/0006.sql")),
     ];
 
     fn open(dir: &Path) -> Connection {
@@ -209,6 +213,8 @@ mod tests {
         2 services a2d83a8ac130a7dd56aaf30c8ff382334d2d03be9425c31ec82bd4f6173a437b
         3 projects c6e77b7bc28d0106a62dcbc87b636f233678854b87023f2edb00970c83085558
         4 triggers 2c46c7ccc7960bfa18a7c2e123be29a2f2423d9077eee79cd49476dac1ce9008
+        5 users a4053e6901fffc71be38284512bf8c864acbebd5e454370ecc1e88ca222d9dec
+        6 observation 71bd9fcd9c5aa356a5805ae6353254c148da2dfd093d7af118f9bd5d3fbb8299
         ");
     }
 

@@ -54,10 +54,8 @@ impl World {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
         let request = CellRequest {
-            attempt,
-            workspace: dir.path().join("workspace"),
-            temp: dir.path().join("temp"),
             limits,
+            ..CellRequest::new(attempt, dir.path().join("workspace"), dir.path().join("temp"))
         };
         let cell = driver.prepare(request).await.unwrap();
         Self { cell, driver, attempt, dir }

@@ -29,10 +29,12 @@ async fn world(cgroups: bool, limits: Limits) -> World {
             .unwrap();
     let dir = tempfile::tempdir().unwrap();
     let request = CellRequest {
-        attempt: AttemptRef { job: JobId(number), attempt: 1, epoch: Epoch(3) },
-        workspace: dir.path().into(),
-        temp: dir.path().into(),
         limits,
+        ..CellRequest::new(
+            AttemptRef { job: JobId(number), attempt: 1, epoch: Epoch(3) },
+            dir.path().into(),
+            dir.path().into(),
+        )
     };
     let cell = driver.prepare(request).await.unwrap();
     World { cell, driver, dir, tag }

@@ -7,18 +7,12 @@ use fleetfoot_driver::{Cell, CellRequest, Command, Driver};
 use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
 use fleetfoot_driver_sandbox::{Network, SandboxDriver, SandboxOptions};
 use fleetfoot_model::ids::{AttemptRef, Epoch, JobId};
-use fleetfoot_model::spec::Limits;
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 fn request(number: u64, dir: &Path) -> CellRequest {
-    CellRequest {
-        attempt: AttemptRef { job: JobId(number), attempt: 1, epoch: Epoch(1) },
-        workspace: dir.into(),
-        temp: dir.into(),
-        limits: Limits::default(),
-    }
+    CellRequest::new(AttemptRef { job: JobId(number), attempt: 1, epoch: Epoch(1) }, dir.into(), dir.into())
 }
 
 async fn run_true(cell: &dyn Cell, dir: &Path) {

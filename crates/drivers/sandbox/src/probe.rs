@@ -5,7 +5,6 @@
 use crate::driver::{Network, SandboxDriver, SandboxOptions};
 use fleetfoot_driver::{Cell, CellRequest, Command, DriverError};
 use fleetfoot_model::ids::{AttemptRef, Epoch, JobId};
-use fleetfoot_model::spec::Limits;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::Path;
@@ -133,12 +132,11 @@ async fn try_cell(
             "use Linux 5.12 or newer and a file system with id-mapped mounts for the work directory".into()
         }),
     });
-    let request = CellRequest {
-        attempt: AttemptRef { job: JobId(0), attempt: 0, epoch: Epoch(u64::from(std::process::id())) },
-        workspace: scratch.into(),
-        temp: scratch.into(),
-        limits: Limits::default(),
-    };
+    let request = CellRequest::new(
+        AttemptRef { job: JobId(0), attempt: 0, epoch: Epoch(u64::from(std::process::id())) },
+        scratch.into(),
+        scratch.into(),
+    );
     let cell = driver.make_cell(&request).await?;
     let running = cell
         .start(Command {

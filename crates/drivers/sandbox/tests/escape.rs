@@ -680,12 +680,7 @@ async fn a_killed_runner_leaves_nothing() {
 async fn paths_that_would_hide_the_system_are_refused() {
     let Some(world) = world(options()).await else { return };
     for path in ["/", "/usr/x", "/proc", "relative", "/tmp/../etc"] {
-        let request = fleetfoot_driver::CellRequest {
-            attempt: world.attempt,
-            workspace: path.into(),
-            temp: world.temp(),
-            limits: Limits::default(),
-        };
+        let request = fleetfoot_driver::CellRequest::new(world.attempt, path.into(), world.temp());
         assert!(world.driver.prepare(request).await.is_err(), "{path}");
     }
     world.cell.tear_down().await.unwrap();

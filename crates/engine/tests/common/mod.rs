@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
-use fleetfoot_engine::{Engine, EngineConfig, KillLadder, Sink};
+use fleetfoot_engine::{Engine, EngineConfig, Fence, KillLadder, Sink};
 use fleetfoot_model::logs::Stream;
 use fleetfoot_model::spec::{JobSpec, StepAction, StepSpec};
 use fleetfoot_model::sync::{Assignment, AttemptResult, StepReport};
@@ -164,13 +164,9 @@ impl Job {
     /// Runs it; fails the test if that takes a minute, or if anything remains.
     pub async fn run(&self) -> AttemptResult {
         let engine = Engine::new(self.config.clone());
-        let run = engine.run(
-            &self.assignment,
-            &*self.driver,
-            self.sink.clone(),
-            self.cancel.clone(),
-            self.kill.clone(),
-        );
+        let fence = Fence::of(self.driver.clone());
+        let run =
+            engine.run(&self.assignment, &fence, self.sink.clone(), self.cancel.clone(), self.kill.clone());
         let result = tokio::time::timeout(Duration::from_secs(60), run).await.expect("the engine hangs");
         let root = self.config.work_dir.join(self.assignment.attempt.to_string());
         assert!(!root.exists(), "the workspace remains");

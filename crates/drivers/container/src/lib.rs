@@ -1,0 +1,1 @@
+//! The container boundary: Docker and Podman through their API socket.

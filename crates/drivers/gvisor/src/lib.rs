@@ -1,0 +1,1 @@
+//! The gVisor boundary: cells on a user-space kernel, through `runsc`.
