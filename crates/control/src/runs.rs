@@ -396,6 +396,7 @@ impl Control {
                 None => format!("It is {}.", row.status),
             },
             reasons: Vec::new(),
+            nearest: Vec::new(),
         }))
     }
 

@@ -16,7 +16,7 @@ mod state;
 
 pub(crate) use approvals::Approver;
 pub(crate) use batch::Batch;
-pub(crate) use sessions::{Decision, LiveRunner};
+pub(crate) use sessions::{Decision, LiveRunner, version_fits};
 pub(crate) use state::{PreparedRun, RunSource, State};
 
 use crate::Inner;
