@@ -7,6 +7,7 @@
 //! prints nothing: words for people go through a callback.
 
 mod backoff;
+pub mod boundaries;
 pub mod capabilities;
 pub mod clock;
 pub mod config;

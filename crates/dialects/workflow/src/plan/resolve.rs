@@ -248,12 +248,14 @@ impl Planner<'_> {
                 Some(written) => self.evaluator.services(written)?,
                 None => IndexMap::new(),
             },
+            min_boundary: job.extensions.min_boundary,
         };
         let placement = Placement {
             labels: self.labels()?,
             queue: job.extensions.queue.clone(),
             priority: job.extensions.priority,
             min_boundary: job.extensions.min_boundary,
+            containers: spec.container.is_some() || !spec.services.is_empty(),
             limits: job.extensions.limits.clone(),
             retry: job.extensions.retry.clone(),
             queue_timeout_seconds: job.extensions.queue_timeout_seconds,
