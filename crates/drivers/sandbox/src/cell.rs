@@ -13,6 +13,7 @@ use fleetfoot_driver::{Cell, CellRequest, Command, DriverError, DriverErrorKind,
 use fleetfoot_driver_linux::cgroup::Cgroups;
 use fleetfoot_driver_linux::handle::ProcessHandle;
 use fleetfoot_driver_linux::io::{environment, memory_file, pipe, receiver};
+use fleetfoot_driver_linux::lookup::{not_started, not_text, path_text, programs};
 use fleetfoot_driver_linux::spawn::{await_program, open_pidfd};
 use fleetfoot_driver_linux::tree::Tree;
 use fleetfoot_driver_linux::{procfs, reaper};
@@ -308,46 +309,6 @@ fn can_map(shown: &[Shown], map: BorrowedFd<'_>) -> bool {
             .and_then(|tree| sys::set_attributes(tree.as_fd(), false, 0, Some(map)))
             .is_ok()
     })
-}
-
-fn not_text() -> DriverError {
-    DriverError::new(DriverErrorKind::Unsupported, "a path or value is not UTF-8")
-}
-
-fn path_text(path: &Path) -> Result<String, DriverError> {
-    path.to_str().filter(|p| !p.contains('\0')).map(str::to_owned).ok_or_else(not_text)
-}
-
-/// What is tried as program, in order. Whether it exists only the inside can tell.
-fn programs(command: &Command) -> Result<Vec<String>, DriverError> {
-    if command.program.contains('/') {
-        return Ok(vec![path_text(&command.working_directory.join(&command.program))?]);
-    }
-    let path = command.env.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
-    path.split(':')
-        .filter(|_| !command.program.is_empty())
-        .map(|d| path_text(&command.working_directory.join(d).join(&command.program)))
-        .collect()
-}
-
-/// The same words as the process boundary has for a program that was looked for in `PATH`.
-fn not_started(
-    error: &fleetfoot_driver_linux::spawn::SpawnError,
-    command: &Command,
-    program: &Path,
-) -> DriverError {
-    use fleetfoot_driver_linux::spawn::Stage;
-    if error.stage == Stage::Exec && !command.program.contains('/') {
-        let found = match error.source.raw_os_error() {
-            Some(libc::ENOENT | libc::ENOTDIR) => Some((DriverErrorKind::NotFound, "was not found in PATH")),
-            Some(libc::EACCES) => Some((DriverErrorKind::Denied, "is not executable for this user")),
-            _ => None,
-        };
-        if let Some((kind, why)) = found {
-            return DriverError::new(kind, format!("the program '{}' {why}", command.program));
-        }
-    }
-    error.explain(command, program)
 }
 
 #[async_trait]

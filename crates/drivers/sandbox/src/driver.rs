@@ -154,15 +154,7 @@ impl SandboxDriver {
     /// # Errors
     /// If an option cannot be fulfilled on this machine.
     pub fn new(options: SandboxOptions) -> Result<Self, DriverError> {
-        let tag: String = options
-            .tag
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '-' })
-            .take(64)
-            .collect();
-        if tag.is_empty() {
-            return Err(DriverError::new(DriverErrorKind::Other, "the tag of the runner is empty"));
-        }
+        let tag = tree::clean_tag(&options.tag)?;
         if options.network == Network::Private && network::program().is_none() {
             return Err(DriverError::new(DriverErrorKind::Unsupported, probe::PRIVATE_NETWORK));
         }

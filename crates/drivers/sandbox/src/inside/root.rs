@@ -6,57 +6,13 @@
 use super::zygote::{Doing, Failure};
 use crate::sys;
 use crate::wire::{Setup, Shown};
+use fleetfoot_driver_linux::system;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-/// Programs and libraries of a host.
-const PROGRAMS: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "opt"];
-/// Not taken from an image: we make them.
-const OWN: [&str; 6] = ["dev", "proc", "sys", "tmp", "run", "home"];
-/// Files of `/etc` that programs need and that tell nothing about the host's users or services.
-const ETC_FILES: [&str; 22] = [
-    "bash.bashrc",
-    "debian_version",
-    "gai.conf",
-    "gitconfig",
-    "host.conf",
-    "inputrc",
-    "ld.so.cache",
-    "ld.so.conf",
-    "localtime",
-    "lsb-release",
-    "machine-id",
-    "magic",
-    "mime.types",
-    "networks",
-    "nsswitch.conf",
-    "os-release",
-    "profile",
-    "protocols",
-    "resolv.conf",
-    "services",
-    "shells",
-    "timezone",
-];
-/// Directories of `/etc`, by the beginning of their name.
-const ETC_DIRECTORIES: [&str; 13] = [
-    "alternatives",
-    "ca-certificates",
-    "crypto-policies",
-    "dotnet",
-    "fonts",
-    "java",
-    "ld.so.conf.d",
-    "maven",
-    "perl",
-    "php",
-    "pki",
-    "python",
-    "ssl",
-];
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Hidden behind an empty file or an empty directory: secrets and levers of the kernel.
 const MASKED: [&str; 13] = [
@@ -75,8 +31,6 @@ const MASKED: [&str; 13] = [
     "timer_stats",
 ];
 const READ_ONLY: [&str; 4] = ["bus", "fs", "irq", "sys"];
-/// Files of `/etc` above this size are not copied.
-const MAX_COPY: u64 = 4 << 20;
 
 const FENCED: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 
@@ -141,11 +95,11 @@ pub(super) fn take_sources(setup: &Setup, id_map: Option<&OwnedFd>) -> Result<So
         sys: None,
     };
     let names: Vec<String> = if setup.image {
-        let taken = |name: &String| !OWN.contains(&name.as_str());
+        let taken = |name: &String| !system::OWN.contains(&name.as_str());
         let entries = fs::read_dir(&setup.base).doing("read the root of the image")?;
         entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).filter(taken).collect()
     } else {
-        PROGRAMS.iter().map(|s| (*s).to_owned()).collect()
+        system::PROGRAMS.iter().map(|s| (*s).to_owned()).collect()
     };
     let places: Vec<&Path> =
         setup.read_only.iter().chain(&setup.writable).map(|one| one.inside.as_path()).collect();
@@ -207,26 +161,9 @@ impl Sources {
     }
 
     fn add_etc(&mut self) -> Result<(), Failure> {
-        let etc = Path::new("/etc");
-        for name in ETC_FILES {
-            let path = etc.join(name);
-            // Followed, so that a link to somewhere that is not shown still has its content.
-            let Ok(found) = fs::metadata(&path) else { continue };
-            let for_everybody = found.permissions().mode() & 0o004 != 0;
-            if found.is_file()
-                && for_everybody
-                && found.len() <= MAX_COPY
-                && let Ok(content) = fs::read(&path)
-            {
-                self.files.push((path, content));
-            }
-        }
-        for entry in fs::read_dir(etc).into_iter().flatten().filter_map(Result::ok) {
-            let name = entry.file_name();
-            let wanted = |n: &str| ETC_DIRECTORIES.iter().any(|prefix| n.starts_with(prefix));
-            if name.to_str().is_some_and(wanted) && entry.path().is_dir() {
-                self.add(&entry.path(), entry.path(), &[])?;
-            }
+        self.files.extend(system::etc_files());
+        for path in system::etc_directories() {
+            self.add(&path, path.clone(), &[])?;
         }
         Ok(())
     }
@@ -339,22 +276,10 @@ fn write_etc(setup: &Setup, files: &[(PathBuf, Vec<u8>)]) -> Result<(), Failure>
     if let Some(server) = &setup.name_server {
         write(Path::new("/etc/resolv.conf"), format!("nameserver {server}\n").as_bytes())?;
     }
-    let (uid, gid, home) = (setup.uid, setup.gid, crate::driver::home());
-    let home = home.display();
-    let mut passwd = String::from("root:x:0:0:root:/root:/usr/sbin/nologin\n");
-    let mut group = String::from("root:x:0:\ntty:x:5:\n");
-    if uid != 0 {
-        passwd.push_str(&format!("fleetfoot:x:{uid}:{gid}:fleetfoot:{home}:/bin/sh\n"));
+    for (path, content) in system::accounts(setup.uid, setup.gid, &crate::driver::home()) {
+        write(Path::new(path), content.as_bytes())?;
     }
-    if gid != 0 && gid != 5 {
-        group.push_str(&format!("fleetfoot:x:{gid}:\n"));
-    }
-    passwd.push_str("nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n");
-    group.push_str("nogroup:x:65534:\n");
-    write(Path::new("/etc/passwd"), passwd.as_bytes())?;
-    write(Path::new("/etc/group"), group.as_bytes())?;
-    write(Path::new("/etc/hostname"), b"fleetfoot\n")?;
-    write(Path::new("/etc/hosts"), b"127.0.0.1 localhost fleetfoot\n::1 localhost ip6-localhost\n")
+    Ok(())
 }
 
 /// An image does not know the name servers of where it runs.
