@@ -3,9 +3,10 @@
 
 use super::report::{BoundaryReport, Missing, Tried};
 use super::{BoundaryPlan, words};
-use crate::config::NetworkChoice;
+use crate::config::{NetworkChoice, PlatformChoice};
 use fleetfoot_driver::containers::Containers;
 use fleetfoot_driver::{Driver, DriverError};
+use fleetfoot_driver_gvisor::{self as gvisor, GvisorDriver, GvisorOptions};
 use fleetfoot_driver_linux::cgroup::Cgroups;
 use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
 use fleetfoot_driver_sandbox::{Network, Root, SandboxDriver, SandboxOptions};
@@ -86,49 +87,67 @@ pub(super) fn sandbox_sweeper(plan: &BoundaryPlan) -> Result<SandboxDriver, Driv
 }
 
 pub(super) async fn sandbox(plan: &BoundaryPlan, known: Option<BoundaryReport>) -> Tried {
-    let options = sandbox_options(plan);
-    let broken = |error: &DriverError, fix: &str| Tried {
-        report: BoundaryReport::broken(Boundary::Sandbox, words(error), fix),
-        made: None,
-    };
-    let driver = |options| match SandboxDriver::new(options) {
-        Ok(driver) => Ok(Made::Driver(Arc::new(driver) as Arc<dyn Driver>)),
-        Err(error) => Err(broken(&error, "correct the settings that begin with `sandbox_`")),
-    };
+    let boundary = Boundary::Sandbox;
+    let driver = || SandboxDriver::new(sandbox_options(plan)).map(|d| Arc::new(d) as Arc<dyn Driver>);
     if let Some(report) = known {
-        return match driver(options) {
-            Ok(made) => Tried { report, made: Some(made) },
-            Err(tried) => tried,
-        };
+        return Tried::of(report, driver());
     }
-    let scratch = match tempfile::Builder::new().prefix("trial-").tempdir_in(&plan.directory) {
+    let scratch = match scratch(plan, boundary) {
         Ok(scratch) => scratch,
-        Err(error) => {
-            let error = DriverError::io("no directory for a trial can be made", error);
-            return broken(&error, "choose another work_dir");
-        }
+        Err(tried) => return tried,
     };
-    let probe = SandboxDriver::probe(options.clone(), scratch.path()).await;
-    let holds = probe.checks.iter().filter(|c| c.works).map(|c| format!("{}: {}", c.name, c.found)).collect();
-    let missing = probe
-        .checks
-        .iter()
-        .filter(|c| !c.works)
-        .map(|c| Missing {
-            what: format!("{}: {}", c.name, c.found),
-            fix: c.fix.clone().unwrap_or_default(),
-            required: c.required,
-        })
-        .collect();
-    let works = probe.usable;
-    let report =
-        BoundaryReport { boundary: Boundary::Sandbox, offered: works, works, holds, missing, chosen: None };
-    if !works {
+    let probe = SandboxDriver::probe(sandbox_options(plan), scratch.path()).await;
+    let checks = probe.checks.into_iter().map(|c| (c.name, c.works, c.required, c.found, c.fix));
+    let report = report(boundary, probe.usable, None, checks);
+    if !report.works {
         return Tried { report, made: None };
     }
-    match driver(options) {
-        Ok(made) => Tried { report, made: Some(made) },
-        Err(tried) => tried,
+    Tried::of(report, driver())
+}
+
+/// A directory for a trial, removed after it.
+fn scratch(plan: &BoundaryPlan, boundary: Boundary) -> Result<tempfile::TempDir, Tried> {
+    let made = std::fs::create_dir_all(&plan.directory)
+        .and_then(|()| tempfile::Builder::new().prefix("trial-").tempdir_in(&plan.directory));
+    made.map_err(|error| {
+        let error = DriverError::io("no directory for a trial can be made", error);
+        Tried {
+            report: BoundaryReport::broken(boundary, words(&error), "choose another work_dir"),
+            made: None,
+        }
+    })
+}
+
+/// Name, whether it works, whether it is required, what was found, what helps.
+type Checked = (&'static str, bool, bool, String, Option<String>);
+
+fn report(
+    boundary: Boundary,
+    works: bool,
+    chosen: Option<String>,
+    checks: impl Iterator<Item = Checked>,
+) -> BoundaryReport {
+    let (mut holds, mut missing) = (Vec::new(), Vec::new());
+    for (name, works, required, found, fix) in checks {
+        let what = format!("{name}: {found}");
+        if works {
+            holds.push(what);
+        } else {
+            missing.push(Missing { what, fix: fix.unwrap_or_default(), required });
+        }
+    }
+    BoundaryReport { boundary, offered: works, works, holds, missing, chosen }
+}
+
+impl Tried {
+    fn of(report: BoundaryReport, driver: Result<Arc<dyn Driver>, DriverError>) -> Self {
+        match driver {
+            Ok(driver) => Self { report, made: Some(Made::Driver(driver)) },
+            Err(error) => {
+                let fix = format!("correct the settings that begin with `{}_`", report.boundary);
+                Self { report: BoundaryReport::broken(report.boundary, words(&error), fix), made: None }
+            }
+        }
     }
 }
 
@@ -140,6 +159,42 @@ pub(super) async fn container(_plan: &BoundaryPlan) -> Tried {
 
 // ---- gvisor
 
-pub(super) async fn gvisor(_plan: &BoundaryPlan, _known: Option<BoundaryReport>) -> Tried {
-    Tried::nothing(Boundary::Gvisor)
+fn gvisor_options(plan: &BoundaryPlan) -> GvisorOptions {
+    let config = &plan.config;
+    GvisorOptions {
+        tag: plan.tag.clone(),
+        runsc: config.gvisor_runsc.clone(),
+        platform: match config.gvisor_platform {
+            PlatformChoice::Auto => None,
+            named => Some(named.as_str().to_owned()),
+        },
+        network: match config.gvisor_network {
+            NetworkChoice::None => gvisor::Network::None,
+            NetworkChoice::Host => gvisor::Network::Host,
+            NetworkChoice::Private => gvisor::Network::Private,
+        },
+        ..GvisorOptions::default()
+    }
+}
+
+pub(super) async fn gvisor(plan: &BoundaryPlan, known: Option<BoundaryReport>) -> Tried {
+    let boundary = Boundary::Gvisor;
+    let driver = |platform| {
+        let options = GvisorOptions { platform, ..gvisor_options(plan) };
+        GvisorDriver::new(options).map(|d| Arc::new(d) as Arc<dyn Driver>)
+    };
+    if let Some(report) = known {
+        return Tried::of(report.clone(), driver(report.chosen));
+    }
+    let scratch = match scratch(plan, boundary) {
+        Ok(scratch) => scratch,
+        Err(tried) => return tried,
+    };
+    let probe = GvisorDriver::probe(gvisor_options(plan), scratch.path()).await;
+    let checks = probe.checks.into_iter().map(|c| (c.name, c.works, c.required, c.found, c.fix));
+    let report = report(boundary, probe.usable, probe.platform.clone(), checks);
+    if !report.works {
+        return Tried { report, made: None };
+    }
+    Tried::of(report, driver(probe.platform))
 }

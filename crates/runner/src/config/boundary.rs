@@ -197,7 +197,7 @@ words! {
 words! {
     /// How gVisor gets hold of system calls.
     PlatformChoice, "a platform of gVisor":
-    /// The first that works, tried in this order: systrap, kvm, ptrace.
+    /// The first that works, tried in this order: systrap, ptrace, kvm.
     Auto = "auto",
     /// By seccomp traps.
     Systrap = "systrap",
