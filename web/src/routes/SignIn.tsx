@@ -1,0 +1,90 @@
+/** The sign-in page: a name and a password, an API token, or a provider of identities. */
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { useRouter, useSearch } from '@tanstack/react-router';
+import { useState, type FormEvent } from 'react';
+import { signIn, signInWaysQuery } from '../api/session';
+import { usePageTitle } from '../lib/title';
+import { Failed } from '../ui/states';
+import './sign-in.css';
+
+/** The page. After signing in it goes back to where the person wanted to be. */
+export function SignIn() {
+  usePageTitle('Sign in');
+  const { back } = useSearch({ from: '/sign-in' });
+  const ways = useQuery(signInWaysQuery);
+  const [withToken, setWithToken] = useState(false);
+  const password = !withToken && ways.data?.password !== false;
+  return (
+    <main className="sign-in">
+      <h1>Sign in to Fleetfoot</h1>
+      <ProofForm key={String(password)} password={password} back={back} />
+      <button type="button" className="button ghost" onClick={() => setWithToken(!withToken)}>
+        {password ? 'Use an API token instead' : 'Use a name and a password instead'}
+      </button>
+      {ways.data?.providers.map((provider) => (
+        <a
+          key={provider.id}
+          className="button"
+          href={`/auth/oidc/${encodeURIComponent(provider.id)}/start?back=${encodeURIComponent(back ?? '/ui/')}`}
+        >
+          Sign in with {provider.name}
+        </a>
+      ))}
+      <p className="muted">
+        {password ? (
+          <>An admin creates users: <code>fleetfoot user add NAME</code></>
+        ) : (
+          <>The server's machine has an admin token in its data directory; <code>fleetfoot token create</code> makes more.</>
+        )}
+      </p>
+    </main>
+  );
+}
+
+function ProofForm({ password, back }: { password: boolean; back: string | undefined }) {
+  const queries = useQueryClient();
+  const router = useRouter();
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>(null);
+
+  const submit = async (event: FormEvent<HTMLFormElement>): Promise<void> => {
+    event.preventDefault();
+    const fields = new FormData(event.currentTarget);
+    const text = (name: string): string => String(fields.get(name) ?? '');
+    setBusy(true);
+    setError(null);
+    try {
+      await signIn(queries, password ? { name: text('name').trim(), password: text('password') } : { token: text('token').trim() });
+      router.history.replace(back ?? '/ui/runs');
+    } catch (thrown) {
+      setError(thrown);
+      setBusy(false);
+    }
+  };
+
+  return (
+    <form className="card sign-in-form" onSubmit={(event) => void submit(event)}>
+      {password ? (
+        <>
+          <div className="field">
+            <label htmlFor="name">Name</label>
+            <input id="name" name="name" className="input" autoComplete="username" autoCapitalize="none" spellCheck={false} required autoFocus />
+          </div>
+          <div className="field">
+            <label htmlFor="password">Password</label>
+            <input id="password" name="password" type="password" className="input" autoComplete="current-password" required />
+          </div>
+        </>
+      ) : (
+        <div className="field">
+          <label htmlFor="token">API token</label>
+          <input id="token" name="token" type="password" className="input" autoComplete="off" spellCheck={false} required autoFocus />
+        </div>
+      )}
+      {error != null && <Failed error={error} />}
+      <button type="submit" className="button primary" disabled={busy}>
+        {busy ? 'Signing in…' : 'Sign in'}
+      </button>
+    </form>
+  );
+}

@@ -1,0 +1,30 @@
+/** The list of keys. */
+import { Dialog } from '../ui/Dialog';
+
+const KEYS: readonly (readonly [group: string, keys: readonly (readonly [string, string])[]])[] = [
+  ['Everywhere', [['Ctrl K', 'Search and commands'], ['?', 'This help'], ['Esc', 'Close what is open']]],
+  ['Lists', [['j', 'Next entry'], ['k', 'Previous entry'], ['Enter', 'Open the entry'], ['/', 'Search']]],
+];
+
+/** The dialog with every key and what it does. */
+export function Help({ open, onOpenChange }: { open: boolean; onOpenChange: (open: boolean) => void }) {
+  return (
+    <Dialog open={open} onOpenChange={onOpenChange} title="Keys" description="Everything works with the mouse as well.">
+      {KEYS.map(([group, keys]) => (
+        <section key={group}>
+          <h3>{group}</h3>
+          <dl className="keys">
+            {keys.map(([key, what]) => (
+              <div key={key}>
+                <dt>
+                  <kbd className="kbd">{key}</kbd>
+                </dt>
+                <dd>{what}</dd>
+              </div>
+            ))}
+          </dl>
+        </section>
+      ))}
+    </Dialog>
+  );
+}

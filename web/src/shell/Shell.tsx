@@ -1,0 +1,122 @@
+/**
+ * The frame around every page for signed-in people: bar, navigation, banner,
+ * messages, palette and help. It knows where pages are and nothing of what they show.
+ */
+import { useQueryClient } from '@tanstack/react-query';
+import { Link, Outlet, useRouter } from '@tanstack/react-router';
+import { lazy, Suspense, useState } from 'react';
+import { signOut, type Session } from '../api/session';
+import { useSession } from '../lib/session';
+import { setTheme, useTheme, type Theme } from '../lib/theme';
+import { useKeys } from '../lib/keys';
+import { Icon, type IconName } from '../ui/Icon';
+import { Menu, MenuChoice, MenuItem, MenuLine } from '../ui/Menu';
+import { complain, Toasts } from '../ui/toasts';
+import { Banner } from './Banner';
+import { Help } from './Help';
+import { sections } from './sections';
+import './shell.css';
+
+const Palette = lazy(() => import('./Palette'));
+
+const THEMES: readonly { value: Theme; label: string; icon: IconName }[] = [
+  { value: 'system', label: 'As the system', icon: 'system' },
+  { value: 'light', label: 'Light', icon: 'sun' },
+  { value: 'dark', label: 'Dark', icon: 'moon' },
+];
+
+/** The frame. */
+export function Shell() {
+  const session = useSession();
+  const [help, setHelp] = useState(false);
+  const [palette, setPalette] = useState(false);
+  useKeys({
+    '?': () => setHelp(true),
+    'mod+k': () => setPalette((open) => !open),
+  });
+  return (
+    <>
+      <a className="skip-link" href="#content">
+        Skip to content
+      </a>
+      <header className="bar">
+        <Link to="/runs" className="brand" aria-label="Fleetfoot, runs">
+          <Mark />
+          <span className="hide-narrow">Fleetfoot</span>
+        </Link>
+        <nav className="bar-nav" aria-label="Main">
+          {sections(session).map((section) => (
+            <Link key={section.to} to={section.to} className="bar-link" activeProps={{ 'aria-current': 'page' }}>
+              <Icon name={section.icon} />
+              <span>{section.label}</span>
+            </Link>
+          ))}
+        </nav>
+        <span className="grow" />
+        <button type="button" className="button ghost" onClick={() => setPalette(true)} aria-label="Search and commands" aria-keyshortcuts="Control+K">
+          <Icon name="search" />
+          <kbd className="kbd hide-narrow">Ctrl K</kbd>
+        </button>
+        <button type="button" className="button ghost icon-only hide-narrow" onClick={() => setHelp(true)} aria-label="Keys and help" aria-keyshortcuts="?">
+          <Icon name="help" />
+        </button>
+        <PersonMenu session={session} />
+      </header>
+      <Banner />
+      <main id="content" tabIndex={-1}>
+        <Outlet />
+      </main>
+      <Toasts />
+      <Help open={help} onOpenChange={setHelp} />
+      {palette && (
+        <Suspense fallback={null}>
+          <Palette session={session} onClose={() => setPalette(false)} onHelp={() => setHelp(true)} />
+        </Suspense>
+      )}
+    </>
+  );
+}
+
+function PersonMenu({ session }: { session: Session }) {
+  const theme = useTheme();
+  const queries = useQueryClient();
+  const router = useRouter();
+  const leave = async (): Promise<void> => {
+    try {
+      await signOut(queries);
+      await router.navigate({ to: '/sign-in' });
+    } catch (error) {
+      complain(error, 'Signing out');
+    }
+  };
+  return (
+    <Menu
+      trigger={
+        <button type="button" className="button ghost" aria-label={`Menu of ${session.name}`}>
+          <Icon name="user" />
+          <span className="hide-narrow cut person">{session.name}</span>
+          <Icon name="down" className="hide-narrow" />
+        </button>
+      }
+    >
+      <p className="menu-label">
+        {session.name} · {session.role.replace('_', '-')}
+      </p>
+      <MenuLine />
+      <MenuChoice label="Theme" value={theme} onChange={setTheme} choices={THEMES} />
+      <MenuLine />
+      <MenuItem icon="out" onSelect={() => void leave()}>
+        Sign out
+      </MenuItem>
+    </Menu>
+  );
+}
+
+function Mark() {
+  return (
+    <svg viewBox="0 0 32 32" className="mark" aria-hidden="true">
+      <rect width="32" height="32" rx="8" />
+      <path d="M11 24V8h11M11 16h8" />
+    </svg>
+  );
+}
