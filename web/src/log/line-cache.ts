@@ -38,6 +38,7 @@ interface Page {
 }
 
 interface Request {
+  readonly from: number;
   readonly first: number;
   readonly last: number;
   readonly abort: AbortController;
@@ -204,6 +205,14 @@ export class LineCache {
     return expected > 0 && (this.pages.get(index)?.known ?? 0) < expected;
   }
 
+  /** The first line of a page that is missing; answers are short if lines are long. */
+  private gap(index: number): number {
+    const lines = this.pages.get(index)?.lines;
+    if (lines === undefined) return 0;
+    const gap = lines.findIndex((line) => line === undefined);
+    return gap < 0 ? lines.length : gap;
+  }
+
   private asked(index: number): boolean {
     for (const request of this.requests) {
       if (index >= request.first && index <= request.last) return true;
@@ -224,15 +233,16 @@ export class LineCache {
       while (end < last && end - index + 1 < RUN && this.missing(end + 1) && !this.asked(end + 1)) {
         end += 1;
       }
-      void this.fetch({ first: index, last: end, abort: new AbortController() });
+      const gap = this.gap(index);
+      void this.fetch({ from: index * PAGE + gap, first: index, last: end, abort: new AbortController() });
       index = end;
     }
   }
 
   private async fetch(request: Request): Promise<void> {
     this.requests.add(request);
-    const from = request.first * PAGE;
-    const count = Math.min((request.last - request.first + 1) * PAGE, this.total - from);
+    const from = request.from;
+    const count = Math.min((request.last + 1) * PAGE, this.total) - from;
     try {
       const page = await this.fetcher(from, count, request.abort.signal);
       if (!this.requests.delete(request)) return;

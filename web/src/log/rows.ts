@@ -141,6 +141,7 @@ export function regions(outline: Outline, total: number, known: readonly number[
     from: i === 0 ? 0 : step.first_line,
     end: steps[i + 1]?.first_line ?? Math.max(total, step.first_line),
   }));
+  if (list.length === 0 && total > 0) return [];
   const written = new Set(steps.map((step) => step.index));
   for (const step of [...known].sort((a, b) => a - b)) {
     if (written.has(step)) continue;
