@@ -300,10 +300,9 @@ impl Boundaries {
     /// # Errors
     /// [`Refused`] if there is none.
     pub async fn choose(&self, spec: &JobSpec) -> Result<Fence, Refused> {
-        let mut needed = spec.min_boundary.max(self.plan.config.default);
-        if spec.container.is_some() {
-            needed = needed.max(Boundary::Container);
-        }
+        // A container of the job is at least as strong as what runs without it, if that is weaker than a
+        // container; the engine makes it.
+        let needed = spec.min_boundary.max(self.plan.config.default);
         let containers = self.containers().await;
         if containers.is_none() && (spec.container.is_some() || !spec.services.is_empty()) {
             return Err(self.refused("the job has a container or services", Boundary::Container).await);
