@@ -21,7 +21,7 @@ use fleetfoot_model::{
     RunnerId, Source as Text,
 };
 use fleetfoot_objects::LogFollower;
-use fleetfoot_runner::boundaries::{Boundaries, BoundaryPlan};
+use fleetfoot_runner::boundaries::{Boundaries, BoundaryPlan, Memory};
 use fleetfoot_runner::config::BoundaryConfig;
 use fleetfoot_runner::daemon::{self, Setup, Stage};
 use fleetfoot_runner::engine::EngineExecutor;
@@ -155,7 +155,8 @@ fn runner(
     // What actions install lies beside what they are, and survives the run like that.
     config.tool_cache = actions.dir.with_file_name("tools");
     config.actions.cache = actions;
-    let plan = BoundaryPlan { config: boundaries, tag, directory: directory.to_owned(), remember: false };
+    let directory = directory.to_owned();
+    let plan = BoundaryPlan { config: boundaries, tag, directory, memory: Memory::None };
     let executor = EngineExecutor::new(Engine::new(config), Boundaries::new(plan).map_err(no_processes)?);
     // A boundary is tried when the first job asks for it. Whoever asked in vain is told what is missing
     // here: nobody else will ever come to take the job.

@@ -68,8 +68,9 @@ pub struct JobSpec {
     /// `services`: containers beside the job, by name.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub services: IndexMap<String, ContainerSpec>,
-    /// The weakest boundary that the job accepts, as in its placement: a runner fails the job rather
-    /// than run it in a weaker one.
+    /// The weakest boundary that the document accepts: a runner fails the job rather than run it in a
+    /// weaker one. (A job with `container` is placed as if it demanded that; here it does not, because
+    /// its image may turn out to be empty, and then it runs without.)
     #[serde(skip_serializing_if = "Boundary::is_weakest")]
     pub min_boundary: Boundary,
 }

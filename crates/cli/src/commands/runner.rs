@@ -1,7 +1,7 @@
 //! `runner`: an agent on this machine, from configuration to its end. What a
 //! runner does is in the crate of that name.
 
-use crate::commands::runner_boundaries::BoundarySettings;
+use crate::commands::runner_boundaries::{self, BoundarySettings};
 use crate::error::{CliError, Exit, Result};
 use crate::local_runner::{no_processes, not_ready};
 use crate::logging;
@@ -473,13 +473,16 @@ async fn unregister(settings: &Settings, format: Format) -> Result {
 
 async fn validate(settings: &Settings, format: Format) -> Result {
     let config = settings.load()?;
-    let checks = fleetfoot_runner::validate(&config).await;
+    let found = fleetfoot_runner::validate(&config).await;
+    let checks = &found.checks;
     let failed = checks.iter().any(|c| c.status == CheckStatus::Failed);
     if format == Format::Json {
-        output::json(&serde_json::json!({ "ok": !failed, "checks": checks }))?;
+        output::json(
+            &serde_json::json!({ "ok": !failed, "checks": checks, "boundaries": found.boundaries }),
+        )?;
     } else {
         let style = Style::stdout();
-        for check in &checks {
+        for check in checks {
             let mark = match check.status {
                 CheckStatus::Ok => style.green("✓"),
                 CheckStatus::Warning => style.yellow("!"),
@@ -490,6 +493,7 @@ async fn validate(settings: &Settings, format: Format) -> Result {
                 output::line(&format!("  {} {fix}", style.cyan("hint:")))?;
             }
         }
+        output::print(&format!("\n{}", runner_boundaries::table(&found.boundaries, style)))?;
     }
     Ok(if failed { Exit::Failed } else { Exit::Ok })
 }

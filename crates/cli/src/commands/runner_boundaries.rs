@@ -1,10 +1,13 @@
 //! Boundaries at the command line: the flags of a runner, the table of what a
 //! machine can make, and kept containers. What boundaries are is in the runner.
 
+use crate::style::{Style, printable};
 use clap::Args;
 use fleetfoot_model::boundary::Boundary;
 use fleetfoot_runner::PartialConfig;
+use fleetfoot_runner::boundaries::BoundaryReport;
 use fleetfoot_runner::config::{EngineChoice, KeepChoice, NetworkChoice, Period, PlatformChoice, Size};
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// Flags about boundaries.
@@ -88,5 +91,100 @@ impl BoundarySettings {
             gvisor_network: self.gvisor_network,
             ..PartialConfig::default()
         }
+    }
+}
+
+/// What this machine can make: a row for each boundary, and under it what is missing with what helps.
+pub(super) fn table(reports: &[BoundaryReport], style: Style) -> String {
+    let mut text = style.bold("BOUNDARY   OFFERED  WHAT HOLDS, WHAT IS MISSING");
+    text.push('\n');
+    for report in reports {
+        let offered = match (report.offered, report.works) {
+            (true, _) => style.green("yes    "),
+            (false, true) => style.yellow("no     "),
+            (false, false) => style.red("no     "),
+        };
+        let mut lines: Vec<String> = report.holds.iter().map(|h| printable(h)).collect();
+        if report.works && !report.offered {
+            lines.insert(0, "works, but max_boundary does not allow it".to_owned());
+        }
+        for missing in &report.missing {
+            let mark = if missing.required { style.red("✗") } else { style.yellow("!") };
+            lines.push(format!("{mark} {}", printable(&missing.what)));
+            if !missing.fix.is_empty() {
+                lines.push(format!("  {} {}", style.cyan("fix:"), printable(&missing.fix)));
+            }
+        }
+        let _ = write!(text, "{:<10} {offered}", report.boundary.as_str());
+        for (number, line) in lines.iter().enumerate() {
+            let indent = if number == 0 { "  " } else { "                    " };
+            let _ = writeln!(text, "{indent}{line}");
+        }
+        if lines.is_empty() {
+            text.push('\n');
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fleetfoot_runner::boundaries::Missing;
+
+    fn report(boundary: Boundary, offered: bool, works: bool, holds: &[&str]) -> BoundaryReport {
+        let holds = holds.iter().map(|h| (*h).to_owned()).collect();
+        BoundaryReport { boundary, offered, works, holds, missing: Vec::new(), chosen: None }
+    }
+
+    fn missing(what: &str, fix: &str, required: bool) -> Missing {
+        Missing { what: what.to_owned(), fix: fix.to_owned(), required }
+    }
+
+    #[test]
+    fn what_a_machine_can_make() {
+        let reports = [
+            report(
+                Boundary::Process,
+                true,
+                true,
+                &["processes are held by hybrid", "limits of pids, memory, cpu"],
+            ),
+            BoundaryReport {
+                missing: vec![missing(
+                    "private-network: not available",
+                    "install the package slirp4netns",
+                    false,
+                )],
+                ..report(
+                    Boundary::Sandbox,
+                    true,
+                    true,
+                    &["cell: namespaces user, mount, pid; user 1000:1000", "landlock: ABI 6"],
+                )
+            },
+            BoundaryReport {
+                missing: vec![missing(
+                    "engine: nothing answers at /var/run/docker.sock",
+                    "start Docker",
+                    true,
+                )],
+                ..report(Boundary::Container, false, false, &[])
+            },
+            report(Boundary::Gvisor, false, true, &["cell: platform systrap"]),
+        ];
+        insta::assert_snapshot!(table(&reports, Style::PLAIN), @r"
+        BOUNDARY   OFFERED  WHAT HOLDS, WHAT IS MISSING
+        process    yes      processes are held by hybrid
+                            limits of pids, memory, cpu
+        sandbox    yes      cell: namespaces user, mount, pid; user 1000:1000
+                            landlock: ABI 6
+                            ! private-network: not available
+                              fix: install the package slirp4netns
+        container  no       ✗ engine: nothing answers at /var/run/docker.sock
+                              fix: start Docker
+        gvisor     no       works, but max_boundary does not allow it
+                            cell: platform systrap
+        ");
     }
 }

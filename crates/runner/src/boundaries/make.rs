@@ -177,6 +177,11 @@ fn gvisor_options(plan: &BoundaryPlan) -> GvisorOptions {
     }
 }
 
+/// Removes what gVisor's cells left, whether or not new ones can be made.
+pub(super) fn gvisor_sweeper(plan: &BoundaryPlan) -> Result<GvisorDriver, DriverError> {
+    GvisorDriver::new(GvisorOptions { network: gvisor::Network::None, ..gvisor_options(plan) })
+}
+
 pub(super) async fn gvisor(plan: &BoundaryPlan, known: Option<BoundaryReport>) -> Tried {
     let boundary = Boundary::Gvisor;
     let driver = |platform| {

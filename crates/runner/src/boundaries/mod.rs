@@ -52,8 +52,19 @@ pub struct BoundaryPlan {
     pub tag: String,
     /// A directory of this runner, for trials and for what was found.
     pub directory: PathBuf,
-    /// Trust what an earlier trial found, if nothing has changed since.
-    pub remember: bool,
+    /// What becomes of what trials find.
+    pub memory: Memory,
+}
+
+/// What becomes of what trials find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Nothing is kept, nothing is trusted.
+    None,
+    /// What an earlier trial saw working is trusted if nothing has changed since; the rest is tried and kept.
+    Trust,
+    /// Everything is tried anew and kept.
+    Renew,
 }
 
 impl BoundaryPlan {
@@ -64,9 +75,24 @@ impl BoundaryPlan {
             config: config.boundaries.clone(),
             tag: tag(identity),
             directory: config.work_dir.clone(),
-            remember: true,
+            memory: Memory::Trust,
         }
     }
+}
+
+/// Tries every boundary on this machine with these settings, and keeps what was found for the start of
+/// the runner. Takes half a minute at most.
+///
+/// # Errors
+/// If not even processes can be started.
+pub async fn examine(config: &RunnerConfig) -> Result<Vec<BoundaryReport>, DriverError> {
+    let plan = BoundaryPlan {
+        config: config.boundaries.clone(),
+        tag: format!("validate-{}", std::process::id()),
+        directory: config.work_dir.clone(),
+        memory: Memory::Renew,
+    };
+    Ok(Boundaries::new(plan)?.reports().await)
 }
 
 /// Tells this runner's processes from those of others on the machine; the same after a restart.
@@ -118,7 +144,7 @@ impl Boundaries {
             ..BoundaryConfig::default()
         };
         let (tag, directory) = (String::new(), PathBuf::new());
-        Self::over(BoundaryPlan { config, tag, directory, remember: false }, driver)
+        Self::over(BoundaryPlan { config, tag, directory, memory: Memory::None }, driver)
     }
 
     fn over(plan: BoundaryPlan, process: Arc<dyn Driver>) -> Self {
@@ -191,7 +217,7 @@ impl Boundaries {
     }
 
     async fn save(&self) {
-        if !self.plan.remember {
+        if self.plan.memory == Memory::None {
             return;
         }
         let mut found = Vec::new();
@@ -220,7 +246,8 @@ impl Boundaries {
     }
 
     async fn attempt(&self, boundary: Boundary) -> Tried {
-        let known = self.plan.remember.then(|| cache::load(&self.plan, boundary)).flatten();
+        let trusting = self.plan.memory == Memory::Trust;
+        let known = trusting.then(|| cache::load(&self.plan, boundary)).flatten();
         match boundary {
             Boundary::Sandbox => make::sandbox(&self.plan, known).await,
             Boundary::Container => make::container(&self.plan).await,
@@ -273,10 +300,9 @@ impl Boundaries {
     /// # Errors
     /// [`Refused`] if there is none.
     pub async fn choose(&self, spec: &JobSpec) -> Result<Fence, Refused> {
-        let mut needed = spec.min_boundary.max(self.plan.config.default);
-        if spec.container.is_some() {
-            needed = needed.max(Boundary::Container);
-        }
+        // A container of the job is at least as strong as what runs without it, if that is weaker than a
+        // container; the engine makes it.
+        let needed = spec.min_boundary.max(self.plan.config.default);
         let containers = self.containers().await;
         if containers.is_none() && (spec.container.is_some() || !spec.services.is_empty()) {
             return Err(self.refused("the job has a container or services", Boundary::Container).await);
@@ -337,7 +363,8 @@ impl Boundaries {
         if let Some(engine) = self.containers().await {
             note(engine.sweep(attempt).await);
         }
-        if let Some(driver) = self.driver(Boundary::Gvisor).await {
+        // Without the program there never was a cell.
+        if let Ok(driver) = make::gvisor_sweeper(&self.plan) {
             note(driver.sweep(attempt).await);
         }
         if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }

@@ -5,7 +5,7 @@ use fleetfoot_model::spec::ContainerSpec;
 fn plan(config: BoundaryConfig) -> (tempfile::TempDir, BoundaryPlan) {
     let dir = tempfile::tempdir().unwrap();
     let tag = format!("test-{}-{}", std::process::id(), dir.path().file_name().unwrap().to_str().unwrap());
-    let plan = BoundaryPlan { config, tag, directory: dir.path().to_owned(), remember: true };
+    let plan = BoundaryPlan { config, tag, directory: dir.path().to_owned(), memory: Memory::Trust };
     (dir, plan)
 }
 

@@ -257,8 +257,8 @@ impl Planner<'_> {
             priority: job.extensions.priority,
             // What a job writes as its container is not to become something weaker.
             min_boundary: match spec.container {
-                Some(_) => job.extensions.min_boundary.max(Boundary::Container),
-                None => job.extensions.min_boundary,
+                Some(_) => spec.min_boundary.max(Boundary::Container),
+                None => spec.min_boundary,
             },
             containers: spec.container.is_some() || !spec.services.is_empty(),
             limits: job.extensions.limits.clone(),
