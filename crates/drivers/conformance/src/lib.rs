@@ -211,7 +211,10 @@ pub async fn run_all(make: impl Fn(&str) -> Box<dyn Driver>, expected: &Expected
     a_sweep_ends_what_is_left(&make, expected).await;
     processes_are_limited(world(Limits { pids: Some(24), ..Limits::default() }).await, expected).await;
     let memory = Limits { memory_bytes: Some(64 << 20), ..Limits::default() };
-    memory_is_limited(world(memory).await, expected).await;
+    // Where neither groups nor the host's kernel hold a process, such a limit is refused.
+    if expected.grouped || expected.visible() {
+        memory_is_limited(world(memory).await, expected).await;
+    }
 }
 
 /// Descriptors, directory, environment, signals, session, usage, record.
@@ -443,7 +446,8 @@ pub async fn processes_are_limited(world: World, expected: &Expected) {
 
 /// A memory hog dies, is told apart, and its cell lives on.
 pub async fn memory_is_limited(world: World, expected: &Expected) {
-    let (exit, out) = world.script("x=$(head -c 300000000 /dev/zero | tr '\\0' x); echo ${#x}").await;
+    // It keeps all of it, and reads it in large pieces: small ones are slow where system calls are dear.
+    let (exit, out) = world.script("head -c 300000000 /dev/zero | tail -c 300000000 >/dev/null").await;
     assert!(exit.code != Some(0), "{exit:?} {out}");
     if expected.grouped {
         assert!(exit.out_of_memory, "{exit:?} {out}");
