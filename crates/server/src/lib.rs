@@ -7,6 +7,7 @@ mod app;
 mod auth;
 mod connections;
 mod cookies;
+mod dashboard;
 mod error;
 mod extract;
 mod front;

@@ -334,7 +334,14 @@ mod tests {
             created_at: Timestamp(1_760_000_000_000_000),
             last_sign_in_at: None,
         };
-        insta::assert_snapshot!(described(&user), @r"");
+        insta::assert_snapshot!(described(&user), @r"
+        name           ada
+        display name   Ada �[31mLovelace
+        role           read-only
+        signs in with  password, corp:a:b
+        created        2025-10-09T08:53:20.000000Z
+        last sign-in   never
+        ");
         assert_eq!(ways(&UserView { disabled: true, ..user.clone() }), "nothing: disabled");
         assert_eq!(ways(&UserView { has_password: false, identity: None, ..user }), "nothing yet");
         assert!(identity("corp").is_err() && identity(":x").is_err() && identity("x:").is_err());

@@ -146,8 +146,8 @@ impl Groups {
 /// The router that serves.
 pub(crate) fn router(app: App) -> Router {
     let (router, _) = groups().bounded(&app).split_for_parts();
-    // The protocols of actions are others' and not in our document.
-    let router = router.merge(actions::routes());
+    // The protocols of actions are others', and the dashboard is for browsers: not in our document.
+    let router = router.merge(actions::routes()).merge(crate::dashboard::routes());
     router.fallback(unknown_route).method_not_allowed_fallback(unknown_method).with_state(app)
 }
 
