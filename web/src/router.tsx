@@ -51,7 +51,17 @@ const runs = createRoute({
   component: lazyRouteComponent(() => import('./routes/runs/RunsPage'), 'RunsPage'),
 });
 
-const tree = root.addChildren([signIn, inside.addChildren([index, runs])]);
+const log = createRoute({
+  getParentRoute: () => inside,
+  path: '/jobs/$job/log',
+  validateSearch: (search: Record<string, unknown>): { attempt?: number } => {
+    const attempt = Number(search['attempt']);
+    return Number.isInteger(attempt) && attempt > 0 ? { attempt } : {};
+  },
+  component: lazyRouteComponent(() => import('./log/LogPage'), 'LogPage'),
+});
+
+const tree = root.addChildren([signIn, inside.addChildren([index, runs, log])]);
 
 /** Makes the router; addresses are below `/ui`. */
 export function makeRouter(queries: QueryClient) {
