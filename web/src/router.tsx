@@ -17,6 +17,12 @@ interface Context {
   readonly queries: QueryClient;
 }
 
+/** Which attempt of a job an address names; none is the current one. */
+function attemptOf(search: Record<string, unknown>): { attempt?: number } {
+  const attempt = Number(search['attempt']);
+  return Number.isInteger(attempt) && attempt > 0 ? { attempt } : {};
+}
+
 const root = createRootRouteWithContext<Context>()({ component: Outlet });
 
 const signIn = createRoute({
@@ -71,14 +77,18 @@ const overview = createRoute({
 const job = createRoute({
   getParentRoute: () => run,
   path: '/jobs/$job',
-  validateSearch: (search: Record<string, unknown>): { attempt?: number } => {
-    const attempt = Number(search['attempt']);
-    return Number.isInteger(attempt) && attempt > 0 ? { attempt } : {};
-  },
+  validateSearch: attemptOf,
   component: lazyRouteComponent(() => import('./routes/run/JobPage'), 'JobPage'),
 });
 
-const tree = root.addChildren([signIn, inside.addChildren([index, runs, run.addChildren([overview, job])])]);
+const log = createRoute({
+  getParentRoute: () => inside,
+  path: '/jobs/$job/log',
+  validateSearch: attemptOf,
+  component: lazyRouteComponent(() => import('./log/LogPage'), 'LogPage'),
+});
+
+const tree = root.addChildren([signIn, inside.addChildren([index, runs, run.addChildren([overview, job]), log])]);
 
 /** Makes the router; addresses are below `/ui`. */
 export function makeRouter(queries: QueryClient) {
