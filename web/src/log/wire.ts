@@ -113,6 +113,12 @@ export class LogSource {
     return fromOne(await this.get<LinePage>('/lines', { tail: count }, signal));
   }
 
+  /** The whole text of a line, up to so many bytes. */
+  async whole(line: number, upTo: number): Promise<string> {
+    const page = await this.get<LinePage>('/lines', { from: line + 1, count: 1, line_bytes: upTo });
+    return page.lines.at(0)?.text ?? '';
+  }
+
   /** Steps, groups and errors. */
   async outline(signal?: AbortSignal): Promise<Outline> {
     const outline = await this.get<Outline>('/outline', {}, signal);
