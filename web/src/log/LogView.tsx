@@ -249,7 +249,17 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
   };
 
   // Searching
-  const [search] = useState(() => new Search((query, after, limit, signal) => source.search(query, after, limit, signal), setFound));
+  const latestFound = useRef<Found>(undefined);
+  const [search] = useState(
+    () =>
+      new Search(
+        (query, after, limit, signal) => source.search(query, after, limit, signal),
+        (next) => {
+          latestFound.current = next;
+          setFound(next);
+        },
+      ),
+  );
   useEffect(() => () => search.stop(), [search]);
   const onSearch = useCallback(
     (query: Query): void => {
@@ -268,13 +278,24 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
     if (searching) search.grown();
   }, [search, searching, second, snapshot.complete]);
 
+  const showMatch = (lines: readonly number[], index: number): void => {
+    const line = lines[index];
+    setCurrent(index);
+    if (line !== undefined) goTo(line);
+  };
   const onMatch = (forward: boolean): void => {
     if (found === undefined || found.lines.length === 0) return;
-    const at = current >= 0 ? (found.lines[current] ?? 0) : lineAt(rows, top) - (forward ? 1 : 0);
-    const next = nextMatch(found.lines, at, forward);
-    setCurrent(next);
-    const line = found.lines[next];
-    if (line !== undefined) goTo(line);
+    const { lines } = found;
+    const at = current >= 0 ? (lines[current] ?? 0) : lineAt(rows, top) - (forward ? 1 : 0);
+    const next = nextMatch(lines, at, forward);
+    if (forward && next === 0 && lines.length < found.count) {
+      search.more().then(
+        (more) => showMatch(latestFound.current?.lines ?? lines, more ? lines.length : 0),
+        (error: unknown) => complain(error, 'Searching'),
+      );
+    } else {
+      showMatch(lines, next);
+    }
   };
 
   // Acting
@@ -406,7 +427,7 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
       (error: unknown) => complain(error, 'Copying'),
     );
   };
-  const loadRest = useCallback<LoadRest>((line, upTo) => source.whole(line.n, upTo), [source]);
+  const loadRest = useCallback<LoadRest>((line) => source.whole(line), [source]);
 
   const topLine = lineAt(rows, top);
   const region = useMemo(() => regions(outline, total, known), [outline, total, known]);
