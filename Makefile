@@ -8,7 +8,7 @@ LISTEN := $(or $(FLEETFOOT_LISTEN),127.0.0.1:7878)
 # A toolchain that rustup has just installed is not on the PATH of this shell yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help up down status build test lint check-format bench fuzz docs tools
+.PHONY: help up down status build web dashboard test lint check-format bench fuzz docs tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,14 +22,22 @@ down: ## Stop what `make up` started
 status: ## Say whether it runs
 	@scripts/up.sh status $(BINARY) "$(DATA)" "$(LISTEN)"
 
-build: tools ## Build the release binary
+build: tools dashboard ## Build the release binary, with the dashboard if npm is there
 	@cargo build --release --locked -p fleetfoot
+
+web: ## Build the dashboard into web/dist; the next build embeds it
+	@scripts/web.sh need
+
+# The same, but without npm the program is built without it.
+dashboard:
+	@scripts/web.sh
 
 tools:
 	@scripts/tools.sh build
 
 test: ## Check format and lints, then run every test
 	@scripts/tools.sh test
+	@scripts/web.sh
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 	@cargo test --workspace --locked
@@ -40,6 +48,7 @@ lint: ## Format and lints only
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
 
 bench: tools ## Measure the numbers of the README; ROW=dispatch measures one of them
+	@scripts/web.sh
 	@cargo build --release --locked -p fleetfoot -p fleetfoot-bench
 	@target/release/bench $(if $(ROW),--row $(ROW))
 

@@ -8,11 +8,19 @@ import {
   createRootRouteWithContext, createRoute, createRouter, lazyRouteComponent, Outlet, redirect,
 } from '@tanstack/react-router';
 import { sessionQuery } from './api/session';
+import { isRunView, type RunViewName } from './routes/run/views';
+import { filterOf } from './routes/runs/filter';
 import { FaultPage, MissingPage } from './shell/FaultPage';
 import { Shell } from './shell/Shell';
 
 interface Context {
   readonly queries: QueryClient;
+}
+
+/** Which attempt of a job an address names; none is the current one. */
+function attemptOf(search: Record<string, unknown>): { attempt?: number } {
+  const attempt = Number(search['attempt']);
+  return Number.isInteger(attempt) && attempt > 0 ? { attempt } : {};
 }
 
 const root = createRootRouteWithContext<Context>()({ component: Outlet });
@@ -48,20 +56,39 @@ const index = createRoute({
 const runs = createRoute({
   getParentRoute: () => inside,
   path: '/runs',
+  validateSearch: filterOf,
   component: lazyRouteComponent(() => import('./routes/runs/RunsPage'), 'RunsPage'),
+});
+
+const run = createRoute({
+  getParentRoute: () => inside,
+  path: '/runs/$run',
+  component: lazyRouteComponent(() => import('./routes/run/RunPage'), 'RunPage'),
+});
+
+const overview = createRoute({
+  getParentRoute: () => run,
+  path: '/',
+  validateSearch: (search: Record<string, unknown>): { view?: RunViewName } =>
+    isRunView(search['view']) ? { view: search['view'] } : {},
+  component: lazyRouteComponent(() => import('./routes/run/Overview'), 'Overview'),
+});
+
+const job = createRoute({
+  getParentRoute: () => run,
+  path: '/jobs/$job',
+  validateSearch: attemptOf,
+  component: lazyRouteComponent(() => import('./routes/run/JobPage'), 'JobPage'),
 });
 
 const log = createRoute({
   getParentRoute: () => inside,
   path: '/jobs/$job/log',
-  validateSearch: (search: Record<string, unknown>): { attempt?: number } => {
-    const attempt = Number(search['attempt']);
-    return Number.isInteger(attempt) && attempt > 0 ? { attempt } : {};
-  },
+  validateSearch: attemptOf,
   component: lazyRouteComponent(() => import('./log/LogPage'), 'LogPage'),
 });
 
-const tree = root.addChildren([signIn, inside.addChildren([index, runs, log])]);
+const tree = root.addChildren([signIn, inside.addChildren([index, runs, run.addChildren([overview, job]), log])]);
 
 /** Makes the router; addresses are below `/ui`. */
 export function makeRouter(queries: QueryClient) {
@@ -70,10 +97,19 @@ export function makeRouter(queries: QueryClient) {
     basepath: '/ui',
     context: { queries },
     defaultPreload: 'intent',
+    // Plain pairs, so that people can write and read addresses: no JSON in them.
+    parseSearch: (search) => Object.fromEntries(new URLSearchParams(search)),
+    stringifySearch,
     defaultErrorComponent: FaultPage,
     defaultNotFoundComponent: MissingPage,
     scrollRestoration: true,
   });
+}
+
+function stringifySearch(search: Record<string, unknown>): string {
+  const pairs = Object.entries(search).filter(([, value]) => value !== undefined && value !== null && value !== '');
+  const text = new URLSearchParams(pairs.map(([name, value]) => [name, String(value)])).toString();
+  return text === '' ? '' : `?${text}`;
 }
 
 declare module '@tanstack/react-router' {

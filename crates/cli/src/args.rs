@@ -59,6 +59,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Token(token::TokenCommand),
     #[command(subcommand)]
+    User(user::UserCommand),
+    #[command(subcommand)]
     Secret(secret::SecretCommand),
     #[command(subcommand)]
     Variable(variable::VariableCommand),

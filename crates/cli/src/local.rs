@@ -10,7 +10,7 @@ use crate::wiring::{self, PlaneOptions};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetfoot_actions::CacheConfig;
-use fleetfoot_control::{Control, Principal, RunWatcher};
+use fleetfoot_control::{Control, Principal, RunWatcher, SignInOptions};
 use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
 use fleetfoot_engine::{Engine, EngineConfig};
 use fleetfoot_model::api::{CancelRun, CreateRun, Created, RegisterRunner, RunView};
@@ -61,6 +61,7 @@ impl Local {
             durable: false,
             objects: None,
             actions: actions.clone(),
+            sign_in: SignInOptions::default(),
         };
         let dialects = wiring::dialects()
             .into_iter()

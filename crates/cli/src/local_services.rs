@@ -178,6 +178,7 @@ mod tests {
             durable: false,
             objects: None,
             actions: crate::loader::config(dir.join("actions")),
+            sign_in: Default::default(),
         };
         let control = wiring::control(&plane, wiring::dialects()).await.unwrap();
         let services = LocalServices::new(dir.join("artifacts"), dir.join("cache"));

@@ -25,6 +25,7 @@ mod progress;
 #[cfg(test)]
 mod reference;
 mod render;
+mod sign_in;
 mod signals;
 mod style;
 mod unpack;
@@ -91,6 +92,7 @@ fn dispatch(cli: Cli) -> Result {
         Command::Artifact(command) => block_on(commands::artifact::run(command, format)),
         Command::Cache(command) => block_on(commands::cache::run(command, format)),
         Command::Token(command) => block_on(commands::token::run(command, format)),
+        Command::User(command) => block_on(commands::user::run(command, format)),
         Command::Secret(command) => block_on(commands::secret::run(command, format)),
         Command::Variable(command) => block_on(commands::variable::run(command, format)),
         Command::Environment(command) => block_on(commands::environment::run(command, format)),

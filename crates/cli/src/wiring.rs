@@ -4,7 +4,7 @@
 use crate::error::{CliError, Result};
 use crate::loader::GitLoader;
 use fleetfoot_actions::CacheConfig;
-use fleetfoot_control::{Control, Options, ServiceSetup};
+use fleetfoot_control::{Control, Options, ServiceSetup, SignInOptions};
 use fleetfoot_model::plan::Dialect;
 use fleetfoot_objects::{LogOptions, LogStore, Objects, ObjectsConfig};
 use fleetfoot_services::Limits;
@@ -38,6 +38,8 @@ pub(crate) struct PlaneOptions {
     pub(crate) objects: Option<String>,
     /// Where called workflows of other repositories come from.
     pub(crate) actions: CacheConfig,
+    /// How long people stay signed in.
+    pub(crate) sign_in: SignInOptions,
 }
 
 /// Every kind of document.
@@ -82,6 +84,7 @@ pub(crate) async fn control(options: &PlaneOptions, dialects: Vec<Arc<dyn Dialec
         lease: options.lease,
         retention: options.retention,
         loader: Some(Arc::new(GitLoader::new(options.actions.clone()))),
+        sign_in: options.sign_in,
     };
     let control = Control::start(Arc::new(store), logs, dialects, settings).await?;
     if let Some(objects) = objects {

@@ -14,6 +14,7 @@ mod projects;
 mod repos;
 mod services;
 mod sse;
+mod users;
 
 pub use api::{AuditQuery, LogPiece, RunQuery};
 pub use config::{ClientConfig, DEFAULT_URL, Secret};

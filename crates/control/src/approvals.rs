@@ -8,6 +8,7 @@ use fleetfoot_model::api::{Page, TokenKind};
 use fleetfoot_model::ids::{JobId, RunId, TokenId};
 use fleetfoot_model::projects::{ApprovalView, Review};
 use fleetfoot_model::state::ApprovalState;
+use fleetfoot_model::users::Role;
 use fleetfoot_model::{Code, Problem};
 use fleetfoot_scheduler::Gate;
 use fleetfoot_store::{ApprovalFilter, ApprovalRow};
@@ -144,12 +145,14 @@ impl Control {
     async fn approver(&self, who: &Principal, run: RunId) -> Result<Approver, Problem> {
         let (token, admin) = match who {
             Principal::Api { kind, token } => (Some(*token), *kind == TokenKind::Admin),
+            Principal::User { role, .. } => (None, *role == Role::Admin),
             _ => (None, false),
         };
         let id = who.audit_name();
-        let own = match token {
-            Some(token) => self.token_name(token).await?,
-            None => None,
+        let own = match (token, who) {
+            (Some(token), _) => self.token_name(token).await?,
+            (None, Principal::User { name, .. }) => Some(name.to_string()),
+            (None, _) => None,
         };
         let row = self.inner.store.run(run).await.map_err(|e| store_problem(&e))?;
         let author = row.and_then(|r| r.actor);

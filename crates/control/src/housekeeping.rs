@@ -43,6 +43,7 @@ async fn pass(inner: &Inner) -> Result<(), StoreError> {
         ops.push(Op::TouchTokens(used));
     }
     inner.store.apply(ops).await?;
+    crate::sessions::tidy(inner, now).await?;
     inner.store.forget_secret_uses(now - SECRET_USES, FORGOTTEN).await?;
     retire(inner).await
 }

@@ -16,16 +16,20 @@ mod ids;
 mod keys;
 mod loader;
 mod metrics;
+mod passwords;
 mod principal;
 mod projects;
 mod resolve;
 mod runners;
 mod runs;
 mod services;
+mod sessions;
 mod submit;
 mod sync;
+mod throttle;
 mod tokens;
 mod triggers;
+mod users;
 mod vault;
 mod views;
 mod watch;
@@ -36,6 +40,7 @@ pub use loader::WorkflowLoader;
 pub use principal::{Permission, Principal};
 pub use runs::{Idempotency, RunWatcher};
 pub use services::{ServiceSetup, ServicesOnDemand};
+pub use sessions::{ExternalAccount, Session, SignInOptions, SignedIn};
 pub use triggers::Webhook;
 pub use vault::{Vault, VaultError};
 
@@ -74,6 +79,8 @@ pub struct Options {
     pub retention: Option<Duration>,
     /// Finds called documents in other repositories; without it, requests bring them along.
     pub loader: Option<Arc<dyn WorkflowLoader>>,
+    /// How long people stay signed in.
+    pub sign_in: SignInOptions,
 }
 
 impl Options {
@@ -85,6 +92,7 @@ impl Options {
             lease: Duration::from_secs(12),
             retention: Some(Duration::from_secs(90 * 24 * 3600)),
             loader: None,
+            sign_in: SignInOptions::default(),
         }
     }
 }
@@ -108,6 +116,9 @@ pub(crate) struct Inner {
     pub(crate) keys: tokio::sync::Mutex<()>,
     pub(crate) ids: Ids,
     pub(crate) tokens: TokenCache,
+    pub(crate) sessions: sessions::SessionCache,
+    pub(crate) passwords: passwords::Passwords,
+    pub(crate) throttle: throttle::Throttle,
     pub(crate) watchers: Watchers,
     pub(crate) metrics: Metrics,
     pub(crate) payloads: sync::PayloadCache,
@@ -145,6 +156,9 @@ impl Control {
             keys: tokio::sync::Mutex::default(),
             ids: Ids::new(high),
             tokens: TokenCache::default(),
+            sessions: sessions::SessionCache::default(),
+            passwords: passwords::Passwords::default(),
+            throttle: throttle::Throttle::default(),
             watchers: Watchers::default(),
             metrics: Metrics::default(),
             payloads: sync::PayloadCache::default(),

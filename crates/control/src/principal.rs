@@ -2,8 +2,10 @@
 //! nowhere else; handlers only name the [`Permission`] that they need.
 
 use fleetfoot_model::api::TokenKind;
-use fleetfoot_model::ids::{AttemptRef, RunnerId, TokenId};
+use fleetfoot_model::ids::{AttemptRef, RunnerId, TokenId, UserId};
+use fleetfoot_model::users::Role;
 use fleetfoot_model::{Code, Problem};
+use std::sync::Arc;
 
 /// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,15 @@ pub enum Principal {
         kind: TokenKind,
         /// The token.
         token: TokenId,
+    },
+    /// A person, by a session.
+    User {
+        /// The user.
+        id: UserId,
+        /// Name.
+        name: Arc<str>,
+        /// What the user may do at this moment.
+        role: Role,
     },
     /// Holder of a registration token.
     Registration {
@@ -63,6 +74,11 @@ impl Principal {
         if allowed {
             return Ok(());
         }
+        if let Self::User { role, .. } = self {
+            let detail = format!("this needs at least the role {needed}, and yours is {role}");
+            return Err(Problem::new(Code::Forbidden, detail)
+                .with_hint("an admin changes it with `fleetfoot user update`"));
+        }
         Err(Problem::new(Code::Forbidden, format!("this needs at least a token of kind {needed}"))
             .with_hint("an admin creates one with `fleetfoot token create`"))
     }
@@ -71,6 +87,7 @@ impl Principal {
         match self {
             Self::System => true,
             Self::Api { kind, .. } => kinds.contains(kind),
+            Self::User { role, .. } => kinds.contains(&role.kind()),
             Self::Registration { .. } | Self::Runner { .. } | Self::Job { .. } => false,
         }
     }
@@ -87,11 +104,33 @@ impl Principal {
         }
     }
 
+    /// Checks that the caller is this user (or an admin).
+    ///
+    /// # Errors
+    /// `forbidden` for everybody else.
+    pub fn require_user(&self, id: UserId) -> Result<(), Problem> {
+        match self {
+            Self::User { id: own, .. } if *own == id => Ok(()),
+            _ => self.require(Permission::Administer),
+        }
+    }
+
+    /// What the caller may do, for those who use the API as a whole.
+    #[must_use]
+    pub const fn role(&self) -> Option<Role> {
+        match self {
+            Self::Api { kind, .. } => Role::of_kind(*kind),
+            Self::User { role, .. } => Some(*role),
+            Self::Registration { .. } | Self::Runner { .. } | Self::Job { .. } | Self::System => None,
+        }
+    }
+
     /// How the audit log names the caller.
     #[must_use]
     pub fn audit_name(&self) -> String {
         match self {
             Self::Api { token, .. } | Self::Registration { token } => format!("token:{token}"),
+            Self::User { name, .. } => format!("user:{name}"),
             Self::Runner { id, .. } => format!("runner:{id}"),
             Self::Job { attempt } => format!("attempt:{attempt}"),
             Self::System => "system".to_owned(),

@@ -217,6 +217,7 @@ impl Control {
         let audit = self.audit_op(who, "token.revoke", &format!("token:{id}"), serde_json::Value::Null);
         self.apply(vec![Op::RevokeToken { token: id, at }, audit]).await?;
         self.inner.tokens.forget(id);
-        Ok(())
+        // Sessions stand on their token and are looked up with it: this only tidies up.
+        self.end_token_sessions(id).await
     }
 }

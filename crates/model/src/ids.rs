@@ -49,6 +49,10 @@ id!(
     TokenId
 );
 id!(
+    /// A person who signs in.
+    UserId
+);
+id!(
     /// The fencing number of a lease: strictly increasing over the life of an
     /// installation, never reused, not even after a restore of a backup (it is
     /// derived from the wall clock in microseconds, see `control`).

@@ -22,12 +22,13 @@ pub mod spec;
 pub mod state;
 pub mod sync;
 pub mod time;
+pub mod users;
 pub mod version;
 pub mod why;
 
 pub use boundary::Boundary;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Source};
-pub use ids::{AttemptNumber, AttemptRef, Epoch, JobId, RunId, RunnerId, TokenId};
+pub use ids::{AttemptNumber, AttemptRef, Epoch, JobId, RunId, RunnerId, TokenId, UserId};
 pub use labels::{Label, LabelSet};
 pub use problem::{Code, Problem};
 pub use spec::JobSpec;

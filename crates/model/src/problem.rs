@@ -135,6 +135,9 @@ pub struct Problem {
     /// With `offset_gap`: where the log ends.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub expected_offset: Option<u64>,
+    /// With `too_many_requests`: seconds until the next try makes sense, as in `Retry-After`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -149,6 +152,7 @@ impl Problem {
             hint: None,
             errors: Vec::new(),
             expected_offset: None,
+            retry_after: None,
         }
     }
 

@@ -1,15 +1,25 @@
-//! Who is asking. The token comes in `Authorization: Bearer` and nowhere else
-//! (never in the address, where logs would keep it); whether it is good, and
-//! what it allows, is the control plane's business.
+//! Who is asking. A token comes in `Authorization: Bearer`, a session in its
+//! cookie, and neither in the address, where logs would keep it; whether it is
+//! good, and what it allows, is the control plane's business. A cookie is sent
+//! by the browser whoever asks for it, so what changes something needs a proof
+//! that a page of this server asked.
 
 use crate::app::App;
+use crate::cookies;
 use crate::error::{Answer, Failure};
 use crate::extract::Id;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
-use fleetfoot_control::{Permission, Principal};
-use fleetfoot_model::{Code, RunnerId};
+use axum::http::{HeaderMap, HeaderName, Method, header};
+use fleetfoot_control::{Permission, Principal, Session};
+use fleetfoot_model::{Code, RunnerId, UserId};
+
+/// Name of the cookie with the secret of a session.
+pub(crate) const SESSION_COOKIE: &str = "fleetfoot_session";
+/// The header with the token that a page sends along when it changes something.
+pub(crate) const CSRF_HEADER: HeaderName = HeaderName::from_static("x-fleetfoot-csrf");
+/// Where a browser says which page asked.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Any authenticated caller.
 pub(crate) struct Caller(pub(crate) Principal);
@@ -21,6 +31,9 @@ pub(crate) struct Writer(pub(crate) Principal);
 pub(crate) struct Admin(pub(crate) Principal);
 /// The runner named in the path, or an admin acting for it.
 pub(crate) struct AsRunner(pub(crate) Principal, pub(crate) RunnerId);
+
+/// The user named in the path, or an admin.
+pub(crate) struct AsUser(pub(crate) Principal, pub(crate) UserId);
 
 /// The bearer token of a request, if it has one.
 pub(crate) fn bearer(headers: &HeaderMap) -> Answer<Option<&str>> {
@@ -38,12 +51,65 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Answer<Option<&str>> {
 }
 
 async fn authenticate(parts: &Parts, app: &App) -> Answer<Principal> {
-    let token = bearer(&parts.headers)?.ok_or_else(|| {
-        Failure::new(Code::Unauthorized, "this needs a token").with_hint(
-            "send `Authorization: Bearer TOKEN`; an admin creates one with `fleetfoot token create`",
-        )
-    })?;
-    Ok(app.control.authenticate(token).await?)
+    if let Some(token) = bearer(&parts.headers)? {
+        return Ok(app.control.authenticate(token).await?);
+    }
+    match session_of(parts, app).await? {
+        Some((session, _)) => Ok(session.principal),
+        None => Err(Failure::new(Code::Unauthorized, "this needs a token, or somebody who is signed in")
+            .with_hint(
+                "send `Authorization: Bearer TOKEN`; an admin creates one with `fleetfoot token create`",
+            )),
+    }
+}
+
+/// The secret of the session, as the cookie has it.
+pub(crate) fn session_secret(headers: &HeaderMap) -> Option<&str> {
+    cookies::find(headers, SESSION_COOKIE)
+}
+
+/// The session of a request with its secret, if there is a cookie; for what changes something only
+/// if a page of this server asked.
+pub(crate) async fn session_of<'p>(parts: &'p Parts, app: &App) -> Answer<Option<(Session, &'p str)>> {
+    let Some(secret) = session_secret(&parts.headers) else { return Ok(None) };
+    let session = app.control.session(secret).await?;
+    if !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        require_same_origin(&parts.headers)?;
+        let given = parts.headers.get(CSRF_HEADER).and_then(|v| v.to_str().ok());
+        if !given.is_some_and(|given| app.control.is_csrf_token(secret, given)) {
+            return Err(Failure::new(
+                Code::Forbidden,
+                "the proof that this page may change something is missing or wrong",
+            )
+            .with_hint(
+                "send the csrf_token of GET /api/v1/session as X-Fleetfoot-CSRF, or use a bearer token",
+            ));
+        }
+    }
+    Ok(Some((session, secret)))
+}
+
+/// Every browser says which page asked. What it says in `Origin` was compared at the entrance.
+fn require_same_origin(headers: &HeaderMap) -> Answer<()> {
+    let same = match headers.get(FETCH_SITE) {
+        Some(site) => site == "same-origin",
+        None => headers.contains_key(header::ORIGIN),
+    };
+    if same {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Forbidden, "a page of another origin may not change anything here")
+        .with_hint("programs use a bearer token instead of the cookie"))
+}
+
+/// For signing in, where there is no session yet: refuses what a browser says comes from elsewhere.
+pub(crate) fn refuse_other_sites(headers: &HeaderMap) -> Answer<()> {
+    match headers.get(FETCH_SITE) {
+        Some(site) if site != "same-origin" && site != "none" => {
+            Err(Failure::new(Code::Forbidden, "a page of another origin may not sign anybody in here"))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl FromRequestParts<App> for Caller {
@@ -76,6 +142,16 @@ impl FromRequestParts<App> for AsRunner {
         let who = authenticate(parts, app).await?;
         let Id(id) = Id::<RunnerId>::from_request_parts(parts, app).await?;
         who.require_runner(id)?;
+        Ok(Self(who, id))
+    }
+}
+
+impl FromRequestParts<App> for AsUser {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let who = authenticate(parts, app).await?;
+        let Id(id) = Id::<UserId>::from_request_parts(parts, app).await?;
+        who.require_user(id)?;
         Ok(Self(who, id))
     }
 }

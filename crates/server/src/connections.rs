@@ -5,6 +5,7 @@
 
 use crate::front::Front;
 use crate::metrics::{Counted, HttpMetrics};
+use crate::peer::Peer;
 use axum::body::Body;
 use axum::extract::Request;
 use hyper::body::Incoming;
@@ -57,11 +58,12 @@ pub(crate) async fn serve(
             () = closing.cancelled() => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some((stream, place)) = accepted else { continue };
+        let Some((stream, peer, place)) = accepted else { continue };
         let service = front.clone();
         let connection = http.serve_connection(
             TokioIo::new(stream),
-            service_fn(move |request: Request<Incoming>| {
+            service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(peer);
                 let front = service.clone();
                 async move { Ok::<_, Infallible>(front.answer(request.map(Body::new)).await) }
             }),
@@ -94,17 +96,17 @@ pub(crate) async fn serve(
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, Peer, tokio::sync::OwnedSemaphorePermit)> {
     // The place comes first: connections beyond the bound wait in the kernel's queue.
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, address)) => {
             // Answers are small and people wait for them.
             if let Err(e) = stream.set_nodelay(true) {
                 tracing::debug!(error = %e, "a connection ended before it was served");
                 return None;
             }
-            Some((stream, place))
+            Some((stream, Peer(address.ip()), place))
         }
         Err(e) => {
             tracing::warn!(error = %e, "accepting a connection failed");

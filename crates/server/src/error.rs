@@ -113,7 +113,7 @@ pub(crate) fn problem_response(problem: &Problem) -> Response {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         Code::Overloaded | Code::TooManyRequests => {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(header::RETRY_AFTER, problem.retry_after.unwrap_or(1).into());
         }
         // A disk takes longer to empty than a queue.
         Code::DiskFull => {

@@ -6,6 +6,8 @@
 mod app;
 mod auth;
 mod connections;
+mod cookies;
+mod dashboard;
 mod error;
 mod extract;
 mod front;
@@ -13,6 +15,7 @@ mod metrics;
 mod multipart;
 mod openapi;
 mod options;
+mod peer;
 mod routes;
 mod sse;
 mod streams;

@@ -2,12 +2,15 @@
 //! everywhere (problems, the bearer token) added once. A copy is committed at
 //! `docs/openapi.json`.
 
+use crate::auth::SESSION_COOKIE;
 use crate::routes;
 use fleetfoot_model::Problem;
 use fleetfoot_model::problem::PROBLEM_MEDIA_TYPE;
 use fleetfoot_model::version::VERSION;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr, Response,
     ResponseBuilder,
@@ -15,6 +18,9 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 const SCHEME: &str = "token";
+const SESSION: &str = "session";
+const ABOUT_SESSION: &str =
+    "A session of a browser. What changes something also needs its `csrf_token` as `X-Fleetfoot-CSRF`.";
 const ABOUT: &str =
     "The control plane of a fleet of runners. Every error is a problem (RFC 9457) with a stable `code`.";
 
@@ -40,13 +46,20 @@ pub(crate) fn build() -> OpenApi {
                     .build(),
             ),
         )
+        .security_scheme(
+            SESSION,
+            SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+                SESSION_COOKIE,
+                ABOUT_SESSION,
+            ))),
+        )
         .build();
     components.schemas.extend(schemas);
     let mut api = OpenApiBuilder::new()
         .info(InfoBuilder::new().title("Fleetfoot").version(VERSION).description(Some(ABOUT)).build())
         .paths(collected.paths)
         .components(Some(components))
-        .security(Some([SecurityRequirement::new::<_, [&str; 0], &str>(SCHEME, [])]))
+        .security(Some([SCHEME, SESSION].map(|s| SecurityRequirement::new::<_, [&str; 0], &str>(s, []))))
         .build();
     for (path, item) in &mut api.paths.paths {
         let alias = !path.starts_with("/api/") && path.starts_with("/runners");

@@ -13,6 +13,11 @@ pub struct ServerOptions {
     pub allowed_hosts: Vec<String>,
     /// Whether `/metrics` needs no token; `None` means: only on a loopback listener.
     pub open_metrics: Option<bool>,
+    /// Whether cookies are sent over https only; `None` means: if the public address is https, or the
+    /// request came by https as far as a proxy says.
+    pub secure_cookies: Option<bool>,
+    /// A proxy stands before this server: the last address in `X-Forwarded-For` is who asks.
+    pub behind_proxy: bool,
     /// How long requests may still run after shutdown was signalled.
     pub drain: Duration,
     /// How long a request may take, apart from streams, batches and syncs.
@@ -38,6 +43,8 @@ impl Default for ServerOptions {
             public_url: None,
             allowed_hosts: Vec::new(),
             open_metrics: None,
+            secure_cookies: None,
+            behind_proxy: false,
             drain: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(65),

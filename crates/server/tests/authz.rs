@@ -100,6 +100,16 @@ const MATRIX: &[(&str, &str, Rule)] = &[
     ("POST", "/jobs/{id}/reject", Rule::Write),
     ("POST", "/runs/{id}/approve", Rule::Write),
     ("POST", "/runs/{id}/reject", Rule::Write),
+    ("GET", "/session", Rule::Read),
+    ("POST", "/session", Rule::Open),
+    ("DELETE", "/session", Rule::Open),
+    ("GET", "/sign-in", Rule::Open),
+    ("GET", "/users", Rule::Admin),
+    ("POST", "/users", Rule::Admin),
+    ("GET", "/users/{id}", Rule::Admin),
+    ("PATCH", "/users/{id}", Rule::Admin),
+    ("DELETE", "/users/{id}", Rule::Admin),
+    ("POST", "/users/{id}/password", Rule::Admin),
 ];
 
 /// Callers in the order of [`expected`].

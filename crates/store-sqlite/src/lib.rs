@@ -16,6 +16,7 @@ mod read;
 mod schema;
 mod services;
 mod triggers;
+mod users;
 mod writer;
 
 pub use backup::restore;

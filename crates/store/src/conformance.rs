@@ -11,6 +11,7 @@ pub mod projects;
 pub mod runs;
 pub mod services;
 pub mod triggers;
+pub mod users;
 pub mod whole;
 
 use crate::Store;
@@ -40,4 +41,5 @@ pub async fn run_all(harness: &dyn Harness) {
     whole::all(harness).await;
     projects::all(harness).await;
     services::all(harness).await;
+    users::all(harness).await;
 }

@@ -13,12 +13,14 @@ mod projects;
 mod rows;
 mod services;
 mod triggers;
+mod users;
 
 pub use ops::{Op, OpError, OpOk};
 pub use projects::*;
 pub use rows::*;
 pub use services::*;
 pub use triggers::*;
+pub use users::*;
 
 use async_trait::async_trait;
 use fleetfoot_model::api::{AuditEntry, RunFilter, TokenKind};
@@ -29,7 +31,7 @@ use thiserror::Error;
 
 /// Where the control plane keeps its state.
 #[async_trait]
-pub trait Store: ServiceStore + ProjectStore + TriggerStore + Send + Sync + 'static {
+pub trait Store: ServiceStore + ProjectStore + TriggerStore + UserStore + Send + Sync + 'static {
     /// Applies operations in order, in one transaction with whatever else is
     /// waiting (group commit). The answer has one entry per operation: a
     /// failed one changed nothing, the others took effect.

@@ -4,11 +4,12 @@
  */
 import { useQueryClient } from '@tanstack/react-query';
 import { Link, Outlet, useRouter } from '@tanstack/react-router';
-import { lazy, Suspense, useState } from 'react';
+import { lazy, Suspense, useEffect, useState } from 'react';
 import { signOut, type Session } from '../api/session';
 import { useSession } from '../lib/session';
 import { setTheme, useTheme, type Theme } from '../lib/theme';
 import { useKeys } from '../lib/keys';
+import { openFeed } from '../live/feed';
 import { Icon, type IconName } from '../ui/Icon';
 import { Menu, MenuChoice, MenuItem, MenuLine } from '../ui/Menu';
 import { complain, Toasts } from '../ui/toasts';
@@ -30,6 +31,7 @@ export function Shell() {
   const session = useSession();
   const [help, setHelp] = useState(false);
   const [palette, setPalette] = useState(false);
+  useEffect(openFeed, []);
   useKeys({
     '?': () => setHelp(true),
     'mod+k': () => setPalette((open) => !open),

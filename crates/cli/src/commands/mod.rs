@@ -23,5 +23,6 @@ pub(crate) mod show;
 pub(crate) mod steer;
 pub(crate) mod submit;
 pub(crate) mod token;
+pub(crate) mod user;
 pub(crate) mod variable;
 pub(crate) mod watch;

@@ -7,6 +7,7 @@ use crate::error::{CliError, Exit, Result};
 use crate::loader;
 use crate::local_runner::{LocalRunner, RunnerOptions};
 use crate::output::{self, Format};
+use crate::sign_in::SignInArgs;
 use crate::signals::Signals;
 use crate::style::Style;
 use crate::wiring::{self, PlaneOptions};
@@ -85,6 +86,8 @@ struct PlaneArgs {
     /// Copy finished logs to this object store: s3://BUCKET/PREFIX, az://…, gs://… or an absolute directory
     #[arg(long, value_name = "URL", env = environment::OBJECTS)]
     objects: Option<String>,
+    #[command(flatten)]
+    sign_in: SignInArgs,
 }
 
 pub(crate) async fn up(args: UpArgs, format: Format) -> Result {
@@ -132,6 +135,7 @@ async fn foreground(
         durable: true,
         objects: args.objects.clone(),
         actions: loader::config(data.join(CALLED)),
+        sign_in: args.sign_in.control(),
     };
     let control = wiring::control(&plane, wiring::dialects()).await?;
     control.serve_triggers().await?;
@@ -140,6 +144,7 @@ async fn foreground(
 
     let closing = CancellationToken::new();
     let options = ServerOptions { public_url: args.public_url, ..ServerOptions::default() };
+    let options = args.sign_in.server(options);
     let mut serving =
         tokio::spawn(fleetfoot_server::serve(control.clone(), listener, options, closing.clone()));
     let mut local = match runner {

@@ -177,7 +177,7 @@ const fn kind_word(kind: TokenKind) -> &'static str {
 }
 
 /// `90s`, `10m`, `1h`, `30d`, or seconds.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(crate) fn seconds(text: &str) -> Result<u64, String> {
     let bad = || format!("'{text}' is not a time (expected something like 90s, 10m, 1h or 30d)");
     let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
         Some(at) => text.split_at(at),
@@ -192,7 +192,7 @@ fn seconds(text: &str) -> Result<u64, String> {
         _ => return Err(bad()),
     };
     let seconds = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(bad)?;
-    if seconds == 0 { Err("a token must live longer than nothing".to_owned()) } else { Ok(seconds) }
+    if seconds == 0 { Err("a time must be longer than nothing".to_owned()) } else { Ok(seconds) }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::error::{Answer, Failure};
 use crate::extract::Json;
 use crate::metrics as counters;
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use fleetfoot_model::Code;
 use fleetfoot_model::version::VERSION;
@@ -87,19 +87,9 @@ pub(super) async fn document() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
 }
 
-/// A page for people.
+/// Browsers are sent to the dashboard; others get a page that says where things are.
 #[utoipa::path(get, path = "/", operation_id = "index", tag = "server", security(()),
-    responses((status = 200, content_type = "text/html", body = String)))]
-pub(super) async fn index() -> Response {
-    const PAGE: &str = concat!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Fleetfoot</title>",
-        "<h1>Fleetfoot ",
-        env!("CARGO_PKG_VERSION"),
-        "</h1><p>This is the control plane of a fleet of runners. The dashboard is not built into this version; ",
-        "use the command line (<code>fleetfoot list</code>) or the API ",
-        "(<a href=\"/api/openapi.json\">/api/openapi.json</a>).</p></html>\n"
-    );
-    let mut response = PAGE.into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    response
+    responses((status = 200, content_type = "text/html", body = String), (status = 307)))]
+pub(super) async fn index(headers: HeaderMap) -> Response {
+    crate::dashboard::entrance(&headers)
 }

@@ -12,7 +12,9 @@ mod repos;
 mod runners;
 mod runs;
 mod services;
+mod session;
 mod tokens;
+mod users;
 
 use crate::app::App;
 use crate::error::{Failure, unknown_method, unknown_route};
@@ -93,6 +95,11 @@ pub(crate) fn groups() -> Groups {
         .routes(routes!(approvals::reject_job))
         .routes(routes!(approvals::approve_run))
         .routes(routes!(approvals::reject_run))
+        .routes(routes!(session::show, session::create, session::delete))
+        .routes(routes!(session::ways))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::show, users::update, users::delete))
+        .routes(routes!(users::set_password))
         .merge(services::quick())
         .merge(agents_quick.clone());
     let bulk = OpenApiRouter::default()
@@ -139,8 +146,8 @@ impl Groups {
 /// The router that serves.
 pub(crate) fn router(app: App) -> Router {
     let (router, _) = groups().bounded(&app).split_for_parts();
-    // The protocols of actions are others' and not in our document.
-    let router = router.merge(actions::routes());
+    // The protocols of actions are others', and the dashboard is for browsers: not in our document.
+    let router = router.merge(actions::routes()).merge(crate::dashboard::routes());
     router.fallback(unknown_route).method_not_allowed_fallback(unknown_method).with_state(app)
 }
 

@@ -1,7 +1,7 @@
 //! A real server over a real control plane, and a plain HTTP client.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use fleetfoot_control::{Control, Options, Principal, ServiceSetup};
+use fleetfoot_control::{Control, Options, Principal, ServiceSetup, SignInOptions};
 use fleetfoot_model::Problem;
 use fleetfoot_model::api::{CreateToken, CreatedToken, TokenKind};
 use fleetfoot_model::plan::Dialect;
@@ -45,14 +45,22 @@ impl Bench {
     }
 
     pub(crate) async fn with_dialects(options: ServerOptions, dialects: Vec<Arc<dyn Dialect>>) -> Self {
+        Self::with_sign_in(options, dialects, SignInOptions::default()).await
+    }
+
+    pub(crate) async fn with_sign_in(
+        options: ServerOptions,
+        dialects: Vec<Arc<dyn Dialect>>,
+        sign_in: SignInOptions,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open_scratch(dir.path()).unwrap());
         let logs = LogOptions { durable: false, ..LogOptions::default() };
         let logs = LogStore::open(&dir.path().join("logs"), logs).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let control =
-            Control::start(store, logs, dialects, Options::new(dir.path(), url.as_str())).await.unwrap();
+        let plane = Options { sign_in, ..Options::new(dir.path(), url.as_str()) };
+        let control = Control::start(store, logs, dialects, plane).await.unwrap();
         let objects = Objects::open(&ObjectsConfig::directory(&dir.path().join("objects"))).unwrap();
         let (limits, url_of_services) = (Limits::default(), url.clone());
         let setup = ServiceSetup { objects, caches: None, limits, url: url_of_services };

@@ -1,0 +1,70 @@
+/** A run: its header and its jobs at the side; what the address names in the middle. */
+import { getRouteApi, Link, Outlet, useParams } from '@tanstack/react-router';
+import { useEffect } from 'react';
+import { useQueryClient } from '@tanstack/react-query';
+import { asApiError } from '../../api/problem';
+import { useFeed } from '../../live/feed';
+import { usePageTitle } from '../../lib/title';
+import { Empty, Failed, Loading } from '../../ui/states';
+import { standing } from '../../ui/Status';
+import { Approvals } from './Approvals';
+import { artifactsQuery, approvalsQuery, reportQuery, runQuery, useRun } from './data';
+import { JobList } from './JobList';
+import { RunHeader } from './RunHeader';
+import './run.css';
+
+const page = getRouteApi('/inside/runs/$run');
+
+/** The page. */
+export function RunPage() {
+  const id = Number(page.useParams().run);
+  const { job } = useParams({ strict: false });
+  const queries = useQueryClient();
+  const { data: run, isPending, isError, error, refetch } = useRun(id);
+  usePageTitle(run ? `${standing(run).word}: ${run.title} #${run.number}` : 'Run', run ? standing(run).page : 'idle');
+
+  useFeed((change) => {
+    if (change.change === 'run_deleted' && change.id === id) void queries.invalidateQueries({ queryKey: ['run', id] });
+    if (change.change === 'approvals') void queries.invalidateQueries({ queryKey: approvalsQuery(id).queryKey });
+    if (change.change === 'reset') void queries.invalidateQueries({ queryKey: runQuery(id).queryKey });
+  });
+  const status = run?.status;
+  useEffect(() => {
+    if (status !== 'completed') return;
+    void queries.invalidateQueries({ queryKey: reportQuery(id).queryKey });
+    void queries.invalidateQueries({ queryKey: artifactsQuery(id).queryKey });
+  }, [queries, id, status]);
+
+  // A run that is gone must not be shown as if it were there.
+  if (isError && asApiError(error).status === 404) return <Gone />;
+  if (!run) {
+    return (
+      <div className="page">
+        {isPending ? <Loading what="Loading the run" /> : <Failed error={error} retry={() => void refetch()} />}
+      </div>
+    );
+  }
+  return (
+    <div className="page run-page">
+      <RunHeader run={run} />
+      <Approvals run={run} />
+      <div className={job === undefined ? 'run-layout' : 'run-layout with-job'}>
+        <JobList run={run} current={job === undefined ? null : Number(job)} />
+        <div className="run-main">
+          <Outlet />
+        </div>
+      </div>
+    </div>
+  );
+}
+
+function Gone() {
+  return (
+    <div className="page">
+      <Empty title="This run does not exist" commands={['fleetfoot list']}>
+        It was deleted, or it never was, or you may not see it. Completed runs are kept as long as the server's
+        retention says. <Link to="/runs">Go to the runs</Link>.
+      </Empty>
+    </div>
+  );
+}
