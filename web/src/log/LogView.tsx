@@ -13,15 +13,16 @@ import type { JobView, StepReport } from '../api/types';
 import { useKeys } from '../lib/keys';
 import { complain, say } from '../ui/toasts';
 import { Failed, Loading } from '../ui/states';
-import { PLAIN, parseLine } from './ansi';
+import { PLAIN } from './ansi';
 import { copyText } from './clipboard';
 import { pattern } from './decorate';
 import { formatHash, type LineRange, parseHash, select } from './hash';
 import { LogBar } from './LogBar';
 import { LogFoot, LogNotes, LogPicked } from './LogFoot';
 import { LineRow, type LoadRest, StepHeading } from './LogRows';
+import { copyLines, drawnRows, lineAt, linesOf, moved, openAt, stepUnder } from './look';
 import { LogModel } from './model';
-import { buildRows, type Folds, type FoldRules, NO_FOLDS, regions, reveal, type Row, type Rows } from './rows';
+import { buildRows, type Folds, type FoldRules, NO_FOLDS, regions, reveal } from './rows';
 import { type Range, Scroller } from './scroller';
 import { type Found, nextMatch, Search } from './search';
 import { nextMode, type TimeMode } from './times';
@@ -41,9 +42,6 @@ export interface LogViewProps {
   /** Reports of the steps, for their names; asked for at the server if absent. */
   readonly steps?: readonly StepReport[];
 }
-
-/** Lines that are copied at most. */
-const COPIED = 100_000;
 
 /** The log of one attempt. */
 export function LogView(props: LogViewProps) {
@@ -185,7 +183,7 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
     scroller.setRows(rows.count, before === rows ? undefined : (row) => moved(before, rows, row));
     if (first.current) {
       first.current = false;
-      open(scroller, rows, snapshot.outline, props.picked, opening.failed, total);
+      openAt(scroller, rows, snapshot.outline.errors, props.picked, opening.failed, total);
     } else if (goal.current !== undefined) {
       const { line, share } = goal.current;
       goal.current = undefined;
@@ -249,7 +247,17 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
   };
 
   // Searching
-  const [search] = useState(() => new Search((query, after, limit, signal) => source.search(query, after, limit, signal), setFound));
+  const latestFound = useRef<Found>(undefined);
+  const [search] = useState(
+    () =>
+      new Search(
+        (query, after, limit, signal) => source.search(query, after, limit, signal),
+        (next) => {
+          latestFound.current = next;
+          setFound(next);
+        },
+      ),
+  );
   useEffect(() => () => search.stop(), [search]);
   const onSearch = useCallback(
     (query: Query): void => {
@@ -268,13 +276,24 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
     if (searching) search.grown();
   }, [search, searching, second, snapshot.complete]);
 
+  const showMatch = (lines: readonly number[], index: number): void => {
+    const line = lines[index];
+    setCurrent(index);
+    if (line !== undefined) goTo(line);
+  };
   const onMatch = (forward: boolean): void => {
     if (found === undefined || found.lines.length === 0) return;
-    const at = current >= 0 ? (found.lines[current] ?? 0) : lineAt(rows, top) - (forward ? 1 : 0);
-    const next = nextMatch(found.lines, at, forward);
-    setCurrent(next);
-    const line = found.lines[next];
-    if (line !== undefined) goTo(line);
+    const { lines } = found;
+    const at = current >= 0 ? (lines[current] ?? 0) : lineAt(rows, top) - (forward ? 1 : 0);
+    const next = nextMatch(lines, at, forward);
+    if (forward && next === 0 && lines.length < found.count) {
+      search.more().then(
+        (more) => showMatch(latestFound.current?.lines ?? lines, more ? lines.length : 0),
+        (error: unknown) => complain(error, 'Searching'),
+      );
+    } else {
+      showMatch(lines, next);
+    }
   };
 
   // Acting
@@ -406,7 +425,7 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
       (error: unknown) => complain(error, 'Copying'),
     );
   };
-  const loadRest = useCallback<LoadRest>((line, upTo) => source.whole(line.n, upTo), [source]);
+  const loadRest = useCallback<LoadRest>((line) => source.whole(line), [source]);
 
   const topLine = lineAt(rows, top);
   const region = useMemo(() => regions(outline, total, known), [outline, total, known]);
@@ -504,91 +523,4 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
 interface Goal {
   readonly line: number;
   readonly share: number | undefined;
-}
-
-function drawnRows<T>(rows: Rows, range: Range, draw: (row: Row) => T): T[] {
-  const list: T[] = [];
-  for (let i = range.first; i < range.end; i += 1) {
-    const row = rows.at(i);
-    if (row !== undefined) list.push(draw(row));
-  }
-  return list;
-}
-
-/** First and last line among some rows. */
-function linesOf(rows: Rows, range: Range): [number, number] {
-  let from = Number.MAX_SAFE_INTEGER;
-  let to = -1;
-  for (let i = range.first; i < range.end; i += 1) {
-    const row = rows.at(i);
-    if (row?.kind !== 'line') continue;
-    from = Math.min(from, row.n);
-    to = Math.max(to, row.n);
-  }
-  return [from, to];
-}
-
-/** The line at a row, or the next one below. */
-function lineAt(rows: Rows, row: number): number {
-  for (let i = row; i < Math.min(row + 50, rows.count); i += 1) {
-    const found = rows.at(i);
-    if (found?.kind === 'line') return found.n;
-  }
-  return 0;
-}
-
-/** Where a row of before is now. */
-function moved(before: Rows, after: Rows, row: number): number {
-  const old = before.at(row);
-  if (old === undefined) return row;
-  return old.kind === 'step' ? (after.ofStep(old.step) ?? row) : after.ofLine(old.n);
-}
-
-/** The step in whose lines the top row is, so that its heading can stay visible. */
-function stepUnder(rows: Rows, parts: ReturnType<typeof regions>, top: number): ReturnType<typeof regions>[number] | undefined {
-  const row = rows.at(top);
-  if (row?.kind !== 'line') return undefined;
-  return parts.findLast((part) => part.from <= row.n && part.end > part.from);
-}
-
-/** Where a log is opened: at the lines asked for, at what failed, or at the end. */
-function open(scroller: Scroller, rows: Rows, outline: { errors: readonly { line: number; step: number }[] }, picked: LineRange | undefined, failed: number | undefined, total: number): void {
-  if (picked !== undefined) {
-    scroller.toRow(rows.ofLine(Math.min(picked.from - 1, total - 1)), 0.3);
-    return;
-  }
-  if (failed !== undefined) {
-    const error = outline.errors.find((e) => e.step === failed);
-    const heading = rows.ofStep(failed);
-    if (error !== undefined) {
-      scroller.toRow(rows.ofLine(error.line), 0.4);
-      return;
-    }
-    if (heading !== undefined) {
-      const step = rows.at(heading);
-      const lines = step?.kind === 'step' ? step.lines : 0;
-      // Short output is shown from its heading on, long output at its end, where the reason stands.
-      const last = heading + Math.min(lines, rows.count - heading - 1);
-      if (lines < 15) scroller.toRow(heading, 0.05);
-      else scroller.toRow(last, 0.85);
-      return;
-    }
-  }
-  scroller.toEnd();
-}
-
-async function copyLines(source: LogSource, range: LineRange): Promise<number> {
-  if (range.to - range.from + 1 > COPIED) {
-    throw new Error(`at most ${COPIED} lines can be copied; download the log instead`);
-  }
-  const texts: string[] = [];
-  let from = range.from - 1;
-  while (from < range.to) {
-    const page = await source.lines(from, Math.min(2_000, range.to - from));
-    if (page.lines.length === 0) break;
-    for (const line of page.lines) texts.push(parseLine(line.text).text);
-    from += page.lines.length;
-  }
-  await copyText(`${texts.join('\n')}\n`);
-  return texts.length;
 }
