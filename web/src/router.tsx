@@ -8,6 +8,7 @@ import {
   createRootRouteWithContext, createRoute, createRouter, lazyRouteComponent, Outlet, redirect,
 } from '@tanstack/react-router';
 import { sessionQuery } from './api/session';
+import { auditSearch } from './routes/admin/audit-search';
 import { isRunView, type RunViewName } from './routes/run/views';
 import { filterOf } from './routes/runs/filter';
 import { FaultPage, MissingPage } from './shell/FaultPage';
@@ -88,7 +89,68 @@ const log = createRoute({
   component: lazyRouteComponent(() => import('./log/LogPage'), 'LogPage'),
 });
 
-const tree = root.addChildren([signIn, inside.addChildren([index, runs, run.addChildren([overview, job]), log])]);
+const admin = createRoute({
+  getParentRoute: () => inside,
+  path: '/admin',
+  component: lazyRouteComponent(() => import('./routes/admin/AdminPage'), 'AdminPage'),
+});
+
+const adminIndex = createRoute({
+  getParentRoute: () => admin,
+  path: '/',
+  beforeLoad: () => {
+    throw redirect({ to: '/admin/tokens', replace: true });
+  },
+});
+
+const matters = [
+  createRoute({
+    getParentRoute: () => admin,
+    path: 'tokens',
+    component: lazyRouteComponent(() => import('./routes/admin/Tokens'), 'Tokens'),
+  }),
+  createRoute({
+    getParentRoute: () => admin,
+    path: 'users',
+    component: lazyRouteComponent(() => import('./routes/admin/Users'), 'Users'),
+  }),
+  createRoute({
+    getParentRoute: () => admin,
+    path: 'values',
+    component: lazyRouteComponent(() => import('./routes/admin/Values'), 'Values'),
+  }),
+  createRoute({
+    getParentRoute: () => admin,
+    path: 'environments',
+    component: lazyRouteComponent(() => import('./routes/admin/Environments'), 'Environments'),
+  }),
+  createRoute({
+    getParentRoute: () => admin,
+    path: 'repositories',
+    component: lazyRouteComponent(() => import('./routes/admin/Repositories'), 'Repositories'),
+  }),
+  createRoute({
+    getParentRoute: () => admin,
+    path: 'storage',
+    component: lazyRouteComponent(() => import('./routes/admin/Storage'), 'Storage'),
+  }),
+  createRoute({
+    getParentRoute: () => admin,
+    path: 'audit',
+    validateSearch: auditSearch,
+    component: lazyRouteComponent(() => import('./routes/admin/Audit'), 'Audit'),
+  }),
+  createRoute({
+    getParentRoute: () => admin,
+    path: 'health',
+    component: lazyRouteComponent(() => import('./routes/admin/HealthPage'), 'HealthPage'),
+  }),
+] as const;
+
+const tree = root.addChildren([
+  signIn,
+  inside.addChildren([index, runs, run.addChildren([overview, job]), log, admin.addChildren([adminIndex, ...matters])]),
+]);
 
 /** Makes the router; addresses are below `/ui`. */
 export function makeRouter(queries: QueryClient) {

@@ -11,7 +11,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A page for people. */
+        /** Browsers are sent to the dashboard; others get a page that says where things are. */
         get: operations["index"];
         put?: never;
         post?: never;
@@ -877,6 +877,42 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who is asking: by a session, or by a bearer token. */
+        get: operations["get_session"];
+        put?: never;
+        /** Sign in, with name and password or with an API token. The answer sets the cookie. */
+        post: operations["sign_in"];
+        /** Sign out: the session ends, and so does the cookie. Without a session nothing happens. */
+        delete: operations["sign_out"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Which ways of signing in there are, beside an API token. */
+        get: operations["sign_in_ways"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/tokens": {
         parameters: {
             query?: never;
@@ -907,6 +943,63 @@ export interface paths {
         post?: never;
         /** Revoke a token; it ends at once. */
         delete: operations["revoke_token"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All users by name. */
+        get: operations["list_users"];
+        put?: never;
+        /** Create a user. */
+        post: operations["create_user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One user: for admins, and for that user. */
+        get: operations["get_user"];
+        put?: never;
+        post?: never;
+        /** Delete a user; every session ends. */
+        delete: operations["delete_user"];
+        options?: never;
+        head?: never;
+        /** Change a user. It takes effect at once, also in open sessions. */
+        patch: operations["update_user"];
+        trace?: never;
+    };
+    "/api/v1/users/{id}/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Set a password. Admins set anybody's; one's own needs the current one. Every other session of the
+         *     user ends.
+         */
+        post: operations["set_password"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1417,7 +1510,7 @@ export interface components {
         /** @description Body of `POST /api/v1/runners/{id}/assign-job`. */
         AssignJob: {
             /** @default null */
-            job_id: components["schemas"]["JobId"] | null;
+            job_id?: components["schemas"]["JobId"] | null;
         };
         /** @description Answer to a claim. */
         Assigned: {
@@ -1574,65 +1667,65 @@ export interface components {
              * @description Which kind of boundary was achieved.
              * @default process
              */
-            boundary: components["schemas"]["Boundary"];
+            boundary?: components["schemas"]["Boundary"];
             /**
              * @description Effective capabilities left to the job, by name; `None` if unchanged from the runner's.
              * @default null
              */
-            capabilities: string[] | null;
+            capabilities?: string[] | null;
             /**
              * @description How the process tree is held: `cgroup-v2`, `cgroup-v1`, `hybrid`, `process-group`.
              * @default
              */
-            containment: string;
+            containment?: string;
             /**
              * @description Driver and its version, `process/0.1.0`.
              * @default
              */
-            driver: string;
+            driver?: string;
             /**
              * @description Digest of the image, where there is one.
              * @default null
              */
-            image: string | null;
+            image?: string | null;
             /**
              * @description `uname -r` as the job saw it.
              * @default
              */
-            kernel: string;
+            kernel?: string;
             /**
              * Format: int32
              * @description Landlock ABI that was enforced.
              * @default null
              */
-            landlock_abi: number | null;
+            landlock_abi?: number | null;
             /**
              * @description Limits in force, `name -> value` (`pids`, `memory_bytes`, `cpus`).
              * @default {}
              */
-            limits: {
+            limits?: {
                 [key: string]: string;
             };
             /**
              * @description Kernel namespaces that were unshared (`pid`, `mount`, ...).
              * @default []
              */
-            namespaces: string[];
+            namespaces?: string[];
             /**
              * @description `host`, `none` or `private`.
              * @default
              */
-            network: string;
+            network?: string;
             /**
              * @description Hash of the seccomp profile, if one was installed.
              * @default null
              */
-            seccomp: string | null;
+            seccomp?: string | null;
             /**
              * @description User that the steps ran as, `uid:gid`.
              * @default
              */
-            user: string;
+            user?: string;
         };
         /** @description A page of caches. */
         CacheList: {
@@ -1674,7 +1767,7 @@ export interface components {
              * @description In words, shown with the run.
              * @default null
              */
-            message: string | null;
+            message?: string | null;
         };
         /**
          * @description Stable error codes. The status belongs to the code.
@@ -1713,49 +1806,49 @@ export interface components {
              * @description Replaces the command of the image (services).
              * @default null
              */
-            command: string | null;
+            command?: string | null;
             /**
              * @description Replaces the entry point of the image (services).
              * @default null
              */
-            entrypoint: string | null;
+            entrypoint?: string | null;
             /**
              * @description Environment of the container.
              * @default {}
              */
-            env: {
+            env?: {
                 [key: string]: string;
             };
             /**
              * @description Image; if it is empty after evaluation the container is left out.
              * @default
              */
-            image: string;
+            image?: string;
             /**
              * @description Further options, as on the command line of the engine.
              * @default null
              */
-            options: string | null;
+            options?: string | null;
             /**
              * @description Password at the registry.
              * @default null
              */
-            password: string | null;
+            password?: string | null;
             /**
              * @description Ports as in `HOST:CONTAINER/PROTOCOL`.
              * @default []
              */
-            ports: string[];
+            ports?: string[];
             /**
              * @description User at the registry.
              * @default null
              */
-            username: string | null;
+            username?: string | null;
             /**
              * @description Volumes as in `SOURCE:DESTINATION:MODE`.
              * @default []
              */
-            volumes: string[];
+            volumes?: string[];
         };
         /** @description Body of `POST /api/v1/runs/batch`: all or nothing, in one transaction. */
         CreateBatch: {
@@ -1768,17 +1861,17 @@ export interface components {
              * @description Its name, unique in the project; case does not matter.
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * @description Project; empty means `default`.
              * @default
              */
-            project: string;
+            project?: string;
             /**
              * @description Its rules.
              * @default {}
              */
-            rules: components["schemas"]["EnvironmentRules"];
+            rules?: components["schemas"]["EnvironmentRules"];
         };
         /** @description Body of `POST /api/v1/runs`. */
         CreateRun: {
@@ -1833,28 +1926,28 @@ export interface components {
              * @description Description.
              * @default
              */
-            description: string;
+            description?: string;
             /**
              * @description Labels.
              * @default []
              */
-            labels: components["schemas"]["Label"][];
+            labels?: components["schemas"]["Label"][];
             /**
              * @description Name, unique; generated if absent.
              * @default null
              */
-            name: string | null;
+            name?: string | null;
             /**
              * @description Queues; empty means `default`.
              * @default []
              */
-            queues: string[];
+            queues?: string[];
             /**
              * Format: int32
              * @description Slots; 1 if absent.
              * @default null
              */
-            slots: number | null;
+            slots?: number | null;
         };
         /** @description Body of `POST /api/v1/tokens`. */
         CreateToken: {
@@ -1876,6 +1969,18 @@ export interface components {
             name?: string;
             /** @description Registration tokens: the only queue that these runners serve. */
             queue?: string | null;
+        };
+        /** @description Body of `POST /api/v1/users`. */
+        CreateUser: {
+            /** @description Name for people. */
+            display_name?: string;
+            identity?: components["schemas"]["Identity"] | null;
+            /** @description Name: 1 to 64 letters, digits, `.`, `_`, `-` and `@`. */
+            name: string;
+            /** @description Password, 8 to 1024 characters; absent for who signs in through an OpenID provider only. */
+            password?: string | null;
+            /** @description Role. */
+            role: components["schemas"]["Role"];
         };
         /** @description Answer to a create: what `submit` prints. */
         Created: {
@@ -1987,23 +2092,23 @@ export interface components {
              *     ref of the run. Empty lets every ref in.
              * @default []
              */
-            branches: string[];
+            branches?: string[];
             /**
              * @description Whoever caused the run may not approve its jobs.
              * @default false
              */
-            prevent_self_review: boolean;
+            prevent_self_review?: boolean;
             /**
              * @description Names of tokens (or `token:ID`); one of them has to approve. Empty means nobody has to.
              * @default []
              */
-            reviewers: string[];
+            reviewers?: string[];
             /**
              * Format: int32
              * @description Minutes between the moment a job is ready and its start.
              * @default 0
              */
-            wait_minutes: number;
+            wait_minutes?: number;
         };
         /** @description `environment` of a job. */
         EnvironmentUse: {
@@ -2011,12 +2116,12 @@ export interface components {
              * @description Its name, evaluated.
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * @description Address of what was deployed (template, evaluated after the last step).
              * @default null
              */
-            url: string | null;
+            url?: string | null;
         };
         /** @description An environment. */
         EnvironmentView: {
@@ -2061,16 +2166,23 @@ export interface components {
              * @description Progress of the attempts it holds.
              * @default []
              */
-            attempts: components["schemas"]["AttemptReport"][];
+            attempts?: components["schemas"]["AttemptReport"][];
             /** @default null */
-            info: components["schemas"]["RunnerInfo"] | null;
+            info?: components["schemas"]["RunnerInfo"] | null;
             /** @default null */
-            resources: components["schemas"]["ResourceSample"] | null;
+            resources?: components["schemas"]["ResourceSample"] | null;
             /**
              * @description Version.
              * @default null
              */
-            version: string | null;
+            version?: string | null;
+        };
+        /** @description An account at an OpenID provider. */
+        Identity: {
+            /** @description Id of the provider in the settings of the server. */
+            provider: string;
+            /** @description The provider's name for the account (`sub`), which never changes. */
+            subject: string;
         };
         /**
          * Format: int64
@@ -2083,27 +2195,27 @@ export interface components {
              * @description `ACTIONS_CACHE_URL`, with a slash at the end.
              * @default
              */
-            cache_url: string;
+            cache_url?: string;
             /**
              * @description `ACTIONS_ID_TOKEN_REQUEST_URL`; absent without `id-token: write`.
              * @default null
              */
-            id_token_url: string | null;
+            id_token_url?: string | null;
             /**
              * @description `ACTIONS_RESULTS_URL`, with a slash at the end.
              * @default
              */
-            results_url: string;
+            results_url?: string;
             /**
              * @description `ACTIONS_RUNTIME_TOKEN`: a JWT whose `scp` names run and job; ends with the attempt.
              * @default
              */
-            runtime_token: string;
+            runtime_token?: string;
             /**
              * @description `ACTIONS_RUNTIME_URL`, with a slash at the end.
              * @default
              */
-            runtime_url: string;
+            runtime_url?: string;
         };
         /** @description The unit that a runner executes. */
         JobSpec: {
@@ -2112,88 +2224,88 @@ export interface components {
              * @description How long steps may still run after a cancellation, in seconds.
              * @default 0
              */
-            cancel_timeout_seconds: number;
+            cancel_timeout_seconds?: number;
             /** @default null */
-            container: components["schemas"]["ContainerSpec"] | null;
+            container?: components["schemas"]["ContainerSpec"] | null;
             /** @description Contexts that belong to this job alone: `matrix`, `strategy`. */
             contexts?: Record<string, never>;
             /**
              * @description A failure of this job does not fail the run.
              * @default false
              */
-            continue_on_error: boolean;
+            continue_on_error?: boolean;
             /**
              * @description `defaults.run`, already merged (job over workflow).
              * @default {}
              */
-            defaults: components["schemas"]["RunDefaults"];
+            defaults?: components["schemas"]["RunDefaults"];
             /**
              * @description Environment, in layers from weakest to strongest (workflow, job); values are templates.
              * @default []
              */
-            env: {
+            env?: {
                 [key: string]: string;
             }[];
             /** @default null */
-            environment: components["schemas"]["EnvironmentUse"] | null;
+            environment?: components["schemas"]["EnvironmentUse"] | null;
             /**
              * Format: int64
              * @description A step that prints nothing for this many seconds is ended.
              * @default null
              */
-            idle_timeout_seconds: number | null;
+            idle_timeout_seconds?: number | null;
             /**
              * @description Id of the job in its document (`build`).
              * @default
              */
-            key: string;
+            key?: string;
             /**
              * @description What the job may use at most.
              * @default {}
              */
-            limits: components["schemas"]["Limits"];
+            limits?: components["schemas"]["Limits"];
             /**
              * @description Name for people (`build (linux, 1)`).
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * @description Outputs of the job: templates, evaluated after the last step.
              * @default {}
              */
-            outputs: {
+            outputs?: {
                 [key: string]: string;
             };
             /**
              * @description `permissions` by scope (`contents` -> `read`), as in force for this job; absent means the default.
              * @default null
              */
-            permissions: {
+            permissions?: {
                 [key: string]: string;
             } | null;
             /**
              * @description Which secrets of the run the job sees.
              * @default all
              */
-            secrets: components["schemas"]["SecretAccess"];
+            secrets?: components["schemas"]["SecretAccess"];
             /**
              * @description `services`: containers beside the job, by name.
              * @default {}
              */
-            services: {
+            services?: {
                 [key: string]: components["schemas"]["ContainerSpec"];
             };
             /**
              * @description Steps in order.
              * @default []
              */
-            steps: components["schemas"]["StepSpec"][];
+            steps?: components["schemas"]["StepSpec"][];
             /**
              * Format: int64
              * @description Whole-job timeout in seconds.
              * @default 0
              */
-            timeout_seconds: number;
+            timeout_seconds?: number;
         };
         /** @description A job. */
         JobView: {
@@ -2271,19 +2383,19 @@ export interface components {
              * @description CPUs, fractions allowed.
              * @default null
              */
-            cpus: number | null;
+            cpus?: number | null;
             /**
              * Format: int64
              * @description Memory in bytes.
              * @default null
              */
-            memory_bytes: number | null;
+            memory_bytes?: number | null;
             /**
              * Format: int64
              * @description Processes and threads.
              * @default null
              */
-            pids: number | null;
+            pids?: number | null;
         };
         /** @description Where a frame's bytes begin and what they are; they end where the next mark begins. */
         Mark: {
@@ -2333,6 +2445,13 @@ export interface components {
             name: string;
             /** @description The runner. */
             runner: components["schemas"]["RunnerId"];
+        };
+        /** @description An OpenID provider as the sign-in page shows it. */
+        OidcWay: {
+            /** @description Id; signing in starts at `/auth/oidc/{id}/start`. */
+            id: string;
+            /** @description Name for people. */
+            name: string;
         };
         /** @description One page of a list. */
         Page_ApprovalView: {
@@ -2667,6 +2786,30 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description One page of a list. */
+        Page_UserView: {
+            /** @description The entries. */
+            items: {
+                /** @description Creation. */
+                created_at: components["schemas"]["Timestamp"];
+                /** @description May not sign in, and has no session. */
+                disabled: boolean;
+                /** @description Name for people; empty if there is none. */
+                display_name: string;
+                /** @description Whether the user can sign in with a password. */
+                has_password: boolean;
+                /** @description Id. */
+                id: components["schemas"]["UserId"];
+                identity?: components["schemas"]["Identity"] | null;
+                last_sign_in_at?: components["schemas"]["Timestamp"] | null;
+                /** @description Name, unique; case does not matter. */
+                name: string;
+                /** @description Role. */
+                role: components["schemas"]["Role"];
+            }[];
+            /** @description Pass as `cursor` to get the next page; absent on the last. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
         Page_VariableView: {
             /** @description The entries. */
             items: {
@@ -2709,6 +2852,11 @@ export interface components {
             /** @description What to do about it. */
             hint?: string | null;
             /**
+             * Format: int64
+             * @description With `too_many_requests`: seconds until the next try makes sense, as in `Retry-After`.
+             */
+            retry_after?: number | null;
+            /**
              * Format: int32
              * @description HTTP status.
              */
@@ -2732,55 +2880,55 @@ export interface components {
              * @description Capabilities and system, if known already.
              * @default {}
              */
-            capabilities: {
+            capabilities?: {
                 [key: string]: string;
             };
             /**
              * @description Description.
              * @default
              */
-            description: string;
+            description?: string;
             /**
              * @description Labels.
              * @default []
              */
-            labels: components["schemas"]["Label"][];
+            labels?: components["schemas"]["Label"][];
             /**
              * @description Name; generated if absent. An existing offline runner of this name is taken over with `replace`.
              * @default null
              */
-            name: string | null;
+            name?: string | null;
             /**
              * @description It leaves after one job.
              * @default false
              */
-            one_off: boolean;
+            one_off?: boolean;
             /**
              * @description Queues.
              * @default []
              */
-            queues: string[];
+            queues?: string[];
             /**
              * @description Take over a runner of the same name.
              * @default false
              */
-            replace: boolean;
+            replace?: boolean;
             /**
              * Format: int32
              * @description Slots; 1 if absent.
              * @default null
              */
-            slots: number | null;
+            slots?: number | null;
             /**
              * @description Registration token, if not in the header; `registrationToken` is understood too.
              * @default null
              */
-            token: string | null;
+            token?: string | null;
             /**
              * @description Version of the runner; checked against the server's.
              * @default null
              */
-            version: string | null;
+            version?: string | null;
         };
         /** @description Answer to a registration: the only time the runner token is shown. */
         Registered: {
@@ -2817,22 +2965,22 @@ export interface components {
              * @description `OWNER/NAME`, where known.
              * @default null
              */
-            name: string | null;
+            name?: string | null;
             /**
              * @description Full ref, `refs/heads/main`.
              * @default null
              */
-            ref: string | null;
+            ref?: string | null;
             /**
              * @description Commit.
              * @default null
              */
-            sha: string | null;
+            sha?: string | null;
             /**
              * @description Anything that `git fetch` takes, without credentials.
              * @default
              */
-            url: string;
+            url?: string;
         };
         /** @description A repository. */
         RepositoryView: {
@@ -2883,7 +3031,7 @@ export interface components {
              * @description Only jobs that did not succeed, and what depends on them.
              * @default false
              */
-            failed_only: boolean;
+            failed_only?: boolean;
         };
         /** @description Load of a machine at one moment. */
         ResourceSample: {
@@ -2892,19 +3040,19 @@ export interface components {
              * @description Busy share of all CPUs since the last sample, 0 to 1.
              * @default 0
              */
-            cpu: number;
+            cpu?: number;
             /**
              * Format: int64
              * @description Free bytes on the file system of the work directory.
              * @default 0
              */
-            disk_free_bytes: number;
+            disk_free_bytes?: number;
             /**
              * Format: int64
              * @description Memory in use, bytes.
              * @default 0
              */
-            memory_used_bytes: number;
+            memory_used_bytes?: number;
         };
         /** @description Body of an approval or a rejection. */
         Review: {
@@ -2912,20 +3060,25 @@ export interface components {
              * @description In words, kept with the decision.
              * @default null
              */
-            comment: string | null;
+            comment?: string | null;
         };
+        /**
+         * @description What a user may do: the same as a token of the kind of that name.
+         * @enum {string}
+         */
+        Role: "admin" | "member" | "read_only";
         /** @description `defaults.run`. */
         RunDefaults: {
             /**
              * @description Shell (template).
              * @default null
              */
-            shell: string | null;
+            shell?: string | null;
             /**
              * @description Working directory, relative to the workspace (template).
              * @default null
              */
-            working_directory: string | null;
+            working_directory?: string | null;
         };
         /**
          * Format: int64
@@ -2990,34 +3143,34 @@ export interface components {
              * @description Strongest boundary that it offers.
              * @default process
              */
-            boundary: components["schemas"]["Boundary"];
+            boundary?: components["schemas"]["Boundary"];
             /**
              * @description Tools and their versions (`git` -> `2.39.5`).
              * @default {}
              */
-            capabilities: {
+            capabilities?: {
                 [key: string]: string;
             };
             /**
              * @description Labels that it offers (the server adds those fixed at registration).
              * @default []
              */
-            labels: components["schemas"]["Label"][];
+            labels?: components["schemas"]["Label"][];
             /**
              * @description The most that a job may ask for.
              * @default {}
              */
-            limits: components["schemas"]["Limits"];
+            limits?: components["schemas"]["Limits"];
             /**
              * @description It leaves after one job.
              * @default false
              */
-            one_off: boolean;
+            one_off?: boolean;
             /**
              * @description Queues that it serves; empty means `default`.
              * @default []
              */
-            queues: string[];
+            queues?: string[];
             /**
              * @description The machine.
              * @default {
@@ -3030,7 +3183,7 @@ export interface components {
              *       "disk_bytes": 0
              *     }
              */
-            system: components["schemas"]["SystemInfo"];
+            system?: components["schemas"]["SystemInfo"];
         };
         /**
          * @description State of a runner as shown to people.
@@ -3109,7 +3262,7 @@ export interface components {
              * @description Templates by name of the secret that the called workflow sees.
              * @default {}
              */
-            values: {
+            values?: {
                 [key: string]: string;
             };
         };
@@ -3152,6 +3305,36 @@ export interface components {
             /** @description By whom. */
             updated_by: string;
         };
+        /** @description Who is asking: the answer of `GET` and `POST /api/v1/session`. */
+        SessionView: {
+            /** @description How the audit log and the runs name the caller (`user:ada`, `token:3`). */
+            actor: string;
+            /**
+             * @description Send this as `X-Fleetfoot-CSRF` with everything that changes something; absent for bearer tokens,
+             *     which need none.
+             */
+            csrf_token?: string | null;
+            /** @description Name for people; never empty. */
+            display_name: string;
+            expires_at?: components["schemas"]["Timestamp"] | null;
+            /** @description How the caller signed in. */
+            method: components["schemas"]["SignInMethod"];
+            /** @description Name of the user, or of the token (empty if it has none). */
+            name: string;
+            /** @description The OpenID provider, with `oidc`. */
+            provider?: string | null;
+            /** @description What the caller may do. */
+            role: components["schemas"]["Role"];
+            token?: components["schemas"]["TokenId"] | null;
+            user?: components["schemas"]["UserId"] | null;
+        };
+        /** @description Body of `POST /api/v1/users/{id}/password`. Every other session of the user ends. */
+        SetPassword: {
+            /** @description The password until now: needed to change one's own. */
+            current?: string | null;
+            /** @description The new password, 8 to 1024 characters. */
+            password: string;
+        };
         /** @description Body of `PUT /api/v1/secrets/{name}` and `PUT /api/v1/variables/{name}`. */
         SetValue: {
             /** @description The value, at most 48 KiB. */
@@ -3162,6 +3345,36 @@ export interface components {
          * @enum {string}
          */
         Severity: "error" | "warning" | "info";
+        /** @description Body of `POST /api/v1/session`: either `name` and `password`, or `token`. */
+        SignIn: {
+            /**
+             * @description Name of a user.
+             * @default null
+             */
+            name?: string | null;
+            /**
+             * @description Password of the user.
+             * @default null
+             */
+            password?: string | null;
+            /**
+             * @description An API token: the session ends with it.
+             * @default null
+             */
+            token?: string | null;
+        };
+        /**
+         * @description How somebody signed in.
+         * @enum {string}
+         */
+        SignInMethod: "password" | "token" | "oidc" | "bearer";
+        /** @description The answer of `GET /api/v1/sign-in`: which ways there are. An API token is always one. */
+        SignInWays: {
+            /** @description OpenID providers. */
+            oidc: components["schemas"]["OidcWay"][];
+            /** @description Users with a password exist. */
+            password: boolean;
+        };
         /**
          * @description Where a run or a job stands.
          * @enum {string}
@@ -3274,50 +3487,50 @@ export interface components {
              *     server believes to be here but that is not listed is lost.
              * @default []
              */
-            attempts: components["schemas"]["AttemptReport"][];
+            attempts?: components["schemas"]["AttemptReport"][];
             /**
              * @description It finishes what it has and takes nothing new.
              * @default false
              */
-            draining: boolean;
+            draining?: boolean;
             /**
              * @description It cannot work, and why.
              * @default null
              */
-            error: string | null;
+            error?: string | null;
             /** @default null */
-            info: components["schemas"]["RunnerInfo"] | null;
+            info?: components["schemas"]["RunnerInfo"] | null;
             /**
              * @description Random id of this runner process. Two live processes with one identity
              *     (a cloned machine) are told apart by it: the newer fences the older.
              * @default
              */
-            instance: string;
+            instance?: string;
             /** @default null */
-            resources: components["schemas"]["ResourceSample"] | null;
+            resources?: components["schemas"]["ResourceSample"] | null;
             /**
              * Format: int64
              * @description Counts the syncs of this process, from 1; an older one never overrules a newer one.
              * @default 0
              */
-            sequence: number;
+            sequence?: number;
             /**
              * Format: int32
              * @description How many jobs it can hold at once.
              * @default 0
              */
-            slots: number;
+            slots?: number;
             /**
              * @description Version of the runner.
              * @default
              */
-            version: string;
+            version?: string;
             /**
              * Format: int64
              * @description How long the server may wait, in milliseconds; capped at 60,000.
              * @default 0
              */
-            wait_ms: number;
+            wait_ms?: number;
         };
         /** @description What should be. */
         SyncResponse: {
@@ -3325,43 +3538,43 @@ export interface components {
              * @description Attempts whose result is durable: forget them.
              * @default []
              */
-            acknowledged: components["schemas"]["AttemptRef"][];
+            acknowledged?: components["schemas"]["AttemptRef"][];
             /**
              * @description Attempts to take; repeated until the runner lists them.
              * @default []
              */
-            assignments: components["schemas"]["Assignment"][];
+            assignments?: components["schemas"]["Assignment"][];
             /**
              * @description Attempts to cancel; repeated until the runner says `cancelling` or `finished`.
              * @default []
              */
-            cancel: components["schemas"]["AttemptRef"][];
+            cancel?: components["schemas"]["AttemptRef"][];
             /**
              * @description Finish what you have and take nothing new.
              * @default false
              */
-            drain: boolean;
+            drain?: boolean;
             /**
              * @description Attempts that are not (or no longer) this runner's: kill them and discard what they made.
              * @default []
              */
-            fenced: components["schemas"]["AttemptRef"][];
+            fenced?: components["schemas"]["AttemptRef"][];
             /**
              * Format: int64
              * @description A busy runner whose syncs stay away for this long loses its leases, milliseconds.
              * @default 0
              */
-            lease_ms: number;
+            lease_ms?: number;
             /**
              * @description An operator removed this runner, or a newer process took its identity: end.
              * @default false
              */
-            shut_down: boolean;
+            shut_down?: boolean;
             /**
              * @description Version of the server.
              * @default
              */
-            version: string;
+            version?: string;
         };
         /** @description The machine of a runner. */
         SystemInfo: {
@@ -3369,40 +3582,40 @@ export interface components {
              * @description `x86_64`, `aarch64`.
              * @default
              */
-            arch: string;
+            arch?: string;
             /**
              * Format: int32
              * @description Logical CPUs.
              * @default 0
              */
-            cpus: number;
+            cpus?: number;
             /**
              * Format: int64
              * @description Size in bytes of the file system that holds the work directory.
              * @default 0
              */
-            disk_bytes: number;
+            disk_bytes?: number;
             /**
              * @description Host name.
              * @default
              */
-            hostname: string;
+            hostname?: string;
             /**
              * @description Kernel release.
              * @default
              */
-            kernel: string;
+            kernel?: string;
             /**
              * Format: int64
              * @description Memory in bytes.
              * @default 0
              */
-            memory_bytes: number;
+            memory_bytes?: number;
             /**
              * @description `linux`, `macos`, `windows`.
              * @default
              */
-            os: string;
+            os?: string;
         };
         /**
          * Format: date-time
@@ -3451,49 +3664,49 @@ export interface components {
              * @description Branch patterns; an empty list removes them.
              * @default null
              */
-            branches: string[] | null;
+            branches?: string[] | null;
             /**
              * @description Whether whoever caused the run may approve.
              * @default null
              */
-            prevent_self_review: boolean | null;
+            prevent_self_review?: boolean | null;
             /**
              * @description Reviewers; an empty list removes them.
              * @default null
              */
-            reviewers: string[] | null;
+            reviewers?: string[] | null;
             /**
              * Format: int32
              * @description Wait timer in minutes; 0 removes it.
              * @default null
              */
-            wait_minutes: number | null;
+            wait_minutes?: number | null;
         };
         /** @description Body of `PATCH /api/v1/repos/{id}`: what is absent stays. */
         UpdateRepository: {
             /** @default null */
-            fork_approval: components["schemas"]["ForkApproval"] | null;
+            fork_approval?: components["schemas"]["ForkApproval"] | null;
             /**
              * Format: int32
              * @description New interval of polling, seconds; 0 ends it.
              * @default null
              */
-            poll_seconds: number | null;
+            poll_seconds?: number | null;
             /**
              * @description New project.
              * @default null
              */
-            project: string | null;
+            project?: string | null;
             /**
              * @description Whether jobs of trusted runs get the access token.
              * @default null
              */
-            share_token: boolean | null;
+            share_token?: boolean | null;
             /**
              * @description New access token; an empty one removes it.
              * @default null
              */
-            token: string | null;
+            token?: string | null;
         };
         /** @description Body of `PATCH /api/v1/runners/{id}`. */
         UpdateRunner: {
@@ -3501,17 +3714,39 @@ export interface components {
              * @description New description.
              * @default null
              */
-            description: string | null;
+            description?: string | null;
             /**
              * @description Start or end draining.
              * @default null
              */
-            drain: boolean | null;
+            drain?: boolean | null;
             /**
              * @description New fixed labels (replace the old ones).
              * @default null
              */
-            labels: components["schemas"]["Label"][] | null;
+            labels?: components["schemas"]["Label"][] | null;
+        };
+        /** @description Body of `PATCH /api/v1/users/{id}`; what is absent stays. */
+        UpdateUser: {
+            /**
+             * @description `true` ends every session.
+             * @default null
+             */
+            disabled?: boolean | null;
+            /**
+             * @description New name for people.
+             * @default null
+             */
+            display_name?: string | null;
+            /** @default null */
+            identity?: components["schemas"]["Identity"] | null;
+            /** @default null */
+            role?: components["schemas"]["Role"] | null;
+            /**
+             * @description Takes the account at the OpenID provider away.
+             * @default false
+             */
+            unlink?: boolean;
         };
         /** @description Resources used by the processes of a step. */
         Usage: {
@@ -3520,31 +3755,55 @@ export interface components {
              * @description CPU time in the kernel, microseconds.
              * @default 0
              */
-            cpu_system_us: number;
+            cpu_system_us?: number;
             /**
              * Format: int64
              * @description CPU time in user mode, microseconds.
              * @default 0
              */
-            cpu_user_us: number;
+            cpu_user_us?: number;
             /**
              * Format: int64
              * @description Largest resident set, bytes.
              * @default 0
              */
-            max_rss_bytes: number;
+            max_rss_bytes?: number;
             /**
              * Format: int64
              * @description Bytes read from block devices.
              * @default 0
              */
-            read_bytes: number;
+            read_bytes?: number;
             /**
              * Format: int64
              * @description Bytes written to block devices.
              * @default 0
              */
-            write_bytes: number;
+            write_bytes?: number;
+        };
+        /**
+         * Format: int64
+         * @description A person who signs in.
+         */
+        UserId: number;
+        /** @description A user. */
+        UserView: {
+            /** @description Creation. */
+            created_at: components["schemas"]["Timestamp"];
+            /** @description May not sign in, and has no session. */
+            disabled: boolean;
+            /** @description Name for people; empty if there is none. */
+            display_name: string;
+            /** @description Whether the user can sign in with a password. */
+            has_password: boolean;
+            /** @description Id. */
+            id: components["schemas"]["UserId"];
+            identity?: components["schemas"]["Identity"] | null;
+            last_sign_in_at?: components["schemas"]["Timestamp"] | null;
+            /** @description Name, unique; case does not matter. */
+            name: string;
+            /** @description Role. */
+            role: components["schemas"]["Role"];
         };
         /** @description A variable. */
         VariableView: {
@@ -3714,6 +3973,7 @@ export type CreateEnvironment = components['schemas']['CreateEnvironment'];
 export type CreateRun = components['schemas']['CreateRun'];
 export type CreateRunner = components['schemas']['CreateRunner'];
 export type CreateToken = components['schemas']['CreateToken'];
+export type CreateUser = components['schemas']['CreateUser'];
 export type Created = components['schemas']['Created'];
 export type CreatedBatch = components['schemas']['CreatedBatch'];
 export type CreatedJob = components['schemas']['CreatedJob'];
@@ -3731,6 +3991,7 @@ export type ForgeKind = components['schemas']['ForgeKind'];
 export type ForkApproval = components['schemas']['ForkApproval'];
 export type Health = components['schemas']['Health'];
 export type Heartbeat = components['schemas']['Heartbeat'];
+export type Identity = components['schemas']['Identity'];
 export type JobId = components['schemas']['JobId'];
 export type JobServices = components['schemas']['JobServices'];
 export type JobSpec = components['schemas']['JobSpec'];
@@ -3741,6 +4002,7 @@ export type Limits = components['schemas']['Limits'];
 export type Mark = components['schemas']['Mark'];
 export type Marks = components['schemas']['Marks'];
 export type NearRunner = components['schemas']['NearRunner'];
+export type OidcWay = components['schemas']['OidcWay'];
 export type PageApprovalView = components['schemas']['Page_ApprovalView'];
 export type PageAuditEntry = components['schemas']['Page_AuditEntry'];
 export type PageDeliveryView = components['schemas']['Page_DeliveryView'];
@@ -3751,6 +4013,7 @@ export type PageRunnerView = components['schemas']['Page_RunnerView'];
 export type PageSecretUse = components['schemas']['Page_SecretUse'];
 export type PageSecretView = components['schemas']['Page_SecretView'];
 export type PageTokenView = components['schemas']['Page_TokenView'];
+export type PageUserView = components['schemas']['Page_UserView'];
 export type PageVariableView = components['schemas']['Page_VariableView'];
 export type Phase = components['schemas']['Phase'];
 export type Problem = components['schemas']['Problem'];
@@ -3763,6 +4026,7 @@ export type RepositoryView = components['schemas']['RepositoryView'];
 export type Rerun = components['schemas']['Rerun'];
 export type ResourceSample = components['schemas']['ResourceSample'];
 export type Review = components['schemas']['Review'];
+export type Role = components['schemas']['Role'];
 export type RunDefaults = components['schemas']['RunDefaults'];
 export type RunId = components['schemas']['RunId'];
 export type RunView = components['schemas']['RunView'];
@@ -3776,8 +4040,13 @@ export type SecretAccess = components['schemas']['SecretAccess'];
 export type SecretLayer = components['schemas']['SecretLayer'];
 export type SecretUse = components['schemas']['SecretUse'];
 export type SecretView = components['schemas']['SecretView'];
+export type SessionView = components['schemas']['SessionView'];
+export type SetPassword = components['schemas']['SetPassword'];
 export type SetValue = components['schemas']['SetValue'];
 export type Severity = components['schemas']['Severity'];
+export type SignIn = components['schemas']['SignIn'];
+export type SignInMethod = components['schemas']['SignInMethod'];
+export type SignInWays = components['schemas']['SignInWays'];
 export type Status = components['schemas']['Status'];
 export type StepAction = components['schemas']['StepAction'];
 export type StepReport = components['schemas']['StepReport'];
@@ -3793,7 +4062,10 @@ export type TokenView = components['schemas']['TokenView'];
 export type UpdateEnvironment = components['schemas']['UpdateEnvironment'];
 export type UpdateRepository = components['schemas']['UpdateRepository'];
 export type UpdateRunner = components['schemas']['UpdateRunner'];
+export type UpdateUser = components['schemas']['UpdateUser'];
 export type Usage = components['schemas']['Usage'];
+export type UserId = components['schemas']['UserId'];
+export type UserView = components['schemas']['UserView'];
 export type VariableView = components['schemas']['VariableView'];
 export type Versions = components['schemas']['Versions'];
 export type Why = components['schemas']['Why'];
@@ -3818,6 +4090,13 @@ export interface operations {
                 content: {
                     "text/html": string;
                 };
+            };
+            /** @description The answer */
+            307: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
             503: {
@@ -8878,6 +9157,214 @@ export interface operations {
             };
         };
     };
+    get_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_in: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignIn"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            /** @description The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The state does not allow this now */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body has a media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_out: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_in_ways: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInWays"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_tokens: {
         parameters: {
             query?: never;
@@ -9069,6 +9556,506 @@ export interface operations {
             };
             /** @description No such thing, or not yours to know */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_users: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_UserView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateUser"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The state does not allow this now */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body has a media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdateUser"];
+            };
+        };
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The state does not allow this now */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body has a media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetPassword"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The state does not allow this now */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body has a media type that is not read here */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
