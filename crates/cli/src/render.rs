@@ -167,6 +167,12 @@ fn reason_text(reason: &WhyReason) -> String {
             Some(best) => format!("it demands the boundary {minimum}; the strongest on offer is {best}"),
             None => format!("it demands the boundary {minimum}; nobody offers one"),
         },
+        WhyReason::ContainersNotOffered { runners } => {
+            format!(
+                "it has a container or services; runners that match have no container engine ({})",
+                ids(runners)
+            )
+        }
         WhyReason::LimitsNotAllowed { nearest } => {
             let mut text = "it asks for more than any matching runner allows".to_owned();
             for near in nearest {

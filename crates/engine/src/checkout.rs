@@ -417,7 +417,7 @@ impl Attempt<'_> {
     /// Runs git; anything but success ends the step.
     async fn git(&self, c: &Checkout, remote: bool, args: &[&str]) -> Result<(), Stopped> {
         let command = self.git_command(c, remote, args);
-        let ran = self.execute(c.index, command, Interpreter::off(), &c.watch).await;
+        let ran = self.execute(self.cell, c.index, command, Interpreter::off(), &c.watch).await;
         let ran = ran.map_err(|e| Box::new(Outcome::driver(&e)))?;
         self.check(c, args, self.outcome(c, &ran))
     }
@@ -437,7 +437,7 @@ impl Attempt<'_> {
 
     async fn git_bytes(&self, c: &Checkout, remote: bool, args: &[&str]) -> Result<Vec<u8>, Stopped> {
         let command = self.git_command(c, remote, args);
-        let captured = self.capture(c.index, command, &c.watch).await;
+        let captured = self.capture(self.cell, c.index, command, &c.watch).await;
         let (ran, bytes) = captured.map_err(|e| Box::new(Outcome::driver(&e)))?;
         self.check(c, args, self.outcome(c, &ran))?;
         Ok(bytes)

@@ -69,7 +69,9 @@ impl<'a> StepScope<'a> {
             github.insert("action_ref", action.git_ref.as_deref().unwrap_or_default());
         }
         if !self.spot.key.is_empty() {
-            for (name, path) in StepFiles::named(self.workspace, &self.spot.key).variables(self.cell) {
+            for (name, path) in
+                StepFiles::named(self.workspace, &self.spot.key).variables(&|path| self.cell.inside(path))
+            {
                 let name = name.trim_start_matches("GITHUB_").to_ascii_lowercase();
                 github.insert(name, path.as_str());
             }

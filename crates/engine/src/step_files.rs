@@ -3,10 +3,9 @@
 
 use crate::envfile::{self, EnvFileError};
 use crate::workspace::Workspace;
-use fleetfoot_driver::Cell;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Largest step summary, bytes.
 const MAX_SUMMARY: u64 = 1 << 20;
@@ -56,11 +55,14 @@ impl StepFiles {
     }
 
     /// The variables that name the files.
-    pub(crate) fn variables(&self, cell: &dyn Cell) -> impl Iterator<Item = (String, String)> {
+    pub(crate) fn variables(
+        &self,
+        inside: &dyn Fn(&Path) -> PathBuf,
+    ) -> impl Iterator<Item = (String, String)> {
         FILES
             .iter()
             .zip(&self.paths)
-            .map(|((name, _), path)| ((*name).to_owned(), cell.inside(path).to_string_lossy().into_owned()))
+            .map(move |((name, _), path)| ((*name).to_owned(), inside(path).to_string_lossy().into_owned()))
     }
 
     /// Reads what the step wrote; empty files cost one look each.

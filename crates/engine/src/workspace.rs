@@ -20,6 +20,17 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
+    /// The home directory of jobs that see the file system of an image; not made for others.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.temp.join("_github_home")
+    }
+
+    /// Makes the home directory. Git of the image works as whoever the image names, on files of the runner.
+    pub(crate) fn create_home(&self) -> io::Result<()> {
+        fs::create_dir(self.home())?;
+        fs::write(self.home().join(".gitconfig"), "[safe]\n\tdirectory = *\n")
+    }
+
     /// Makes the directories; what an earlier process left under the same name is removed first.
     pub(crate) fn create(work_dir: &Path, name: &str) -> io::Result<Self> {
         let root = work_dir.join(name);

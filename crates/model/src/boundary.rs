@@ -29,6 +29,12 @@ impl Boundary {
     /// All kinds, weakest first.
     pub const ALL: [Self; 5] = [Self::Process, Self::Sandbox, Self::Container, Self::Gvisor, Self::Microvm];
 
+    /// Whether it fences nothing off, which every runner offers.
+    #[must_use]
+    pub const fn is_weakest(&self) -> bool {
+        matches!(self, Self::Process)
+    }
+
     /// The name used in documents, API and command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,8 +1,9 @@
 //! `runner`: an agent on this machine, from configuration to its end. What a
 //! runner does is in the crate of that name.
 
+use crate::commands::runner_boundaries::{self, BoundarySettings};
 use crate::error::{CliError, Exit, Result};
-use crate::local_runner::no_processes;
+use crate::local_runner::{no_processes, not_ready};
 use crate::logging;
 use crate::output::{self, Format};
 use crate::style::Style;
@@ -194,6 +195,8 @@ struct Settings {
     /// Mark lines of standard error in the log
     #[arg(long)]
     separate_stderr: bool,
+    #[command(flatten)]
+    boundaries: BoundarySettings,
 }
 
 impl Settings {
@@ -204,6 +207,7 @@ impl Settings {
                 given.iter().flat_map(|l| l.split(',')).map(|l| l.trim().to_owned()).collect();
             (!all.is_empty()).then_some(all)
         };
+        let boundaries = self.boundaries.flags();
         Ok(PartialConfig {
             server: self.server.clone(),
             token: self.registration_token()?,
@@ -234,6 +238,7 @@ impl Settings {
             fetch_checkout: self.fetch_checkout.then_some(true),
             node: self.node.clone(),
             separate_stderr: self.separate_stderr.then_some(true),
+            ..boundaries
         })
     }
 
@@ -430,7 +435,8 @@ async fn up(settings: &Settings, format: Format) -> Result {
     let config = settings.load()?;
     let identity = identity::load_or_register(&config).await.map_err(registering)?;
     let transport = Arc::new(fleetfoot_runner::http_transport(&config, &identity)?);
-    let executor = Arc::new(EngineExecutor::process(&config, &identity).map_err(no_processes)?);
+    let executor = Arc::new(EngineExecutor::of_runner(&config, &identity).map_err(no_processes)?);
+    executor.ready().await.map_err(not_ready)?;
     let style = Style::stdout();
     let (id, server) = (identity.id, identity.server.clone());
     let (lines, printed) = output::background_lines();
@@ -467,13 +473,16 @@ async fn unregister(settings: &Settings, format: Format) -> Result {
 
 async fn validate(settings: &Settings, format: Format) -> Result {
     let config = settings.load()?;
-    let checks = fleetfoot_runner::validate(&config).await;
+    let found = fleetfoot_runner::validate(&config).await;
+    let checks = &found.checks;
     let failed = checks.iter().any(|c| c.status == CheckStatus::Failed);
     if format == Format::Json {
-        output::json(&serde_json::json!({ "ok": !failed, "checks": checks }))?;
+        output::json(
+            &serde_json::json!({ "ok": !failed, "checks": checks, "boundaries": found.boundaries }),
+        )?;
     } else {
         let style = Style::stdout();
-        for check in &checks {
+        for check in checks {
             let mark = match check.status {
                 CheckStatus::Ok => style.green("✓"),
                 CheckStatus::Warning => style.yellow("!"),
@@ -484,6 +493,7 @@ async fn validate(settings: &Settings, format: Format) -> Result {
                 output::line(&format!("  {} {fix}", style.cyan("hint:")))?;
             }
         }
+        output::print(&format!("\n{}", runner_boundaries::table(&found.boundaries, style)))?;
     }
     Ok(if failed { Exit::Failed } else { Exit::Ok })
 }

@@ -64,8 +64,7 @@ impl Inner {
         if !guest.as_ref().is_some_and(Guest::is_alive) {
             *guest = None;
             let number = self.next_guest.fetch_add(1, Ordering::Relaxed);
-            let made =
-                Guest::start(&self.shared, &self.bundle, &self.tree, &self.choice, number, patience)?;
+            let made = Guest::start(&self.shared, &self.bundle, &self.tree, &self.choice, number, patience)?;
             *guest = Some(made);
         }
         Ok(())
@@ -214,11 +213,8 @@ impl GvisorCell {
             memory_file(&command.stdin)
         }
         .map_err(|e| DriverError::io("cannot prepare standard input", e))?;
-        let fds = [
-            stdin.as_fd(),
-            stdout_write.as_fd(),
-            stderr_write.as_ref().unwrap_or(&stdout_write).as_fd(),
-        ];
+        let fds =
+            [stdin.as_fd(), stdout_write.as_fd(), stderr_write.as_ref().unwrap_or(&stdout_write).as_fd()];
         let (pid, start_ticks, link) = match self.inner.lock().as_ref() {
             Some(guest) => (guest.pid, guest.start_ticks, guest.link.clone()),
             None => return Err(gone()),

@@ -259,8 +259,12 @@ impl Link {
             }
             Reply::Ended { id, status, user_us, system_us, max_rss_bytes } => {
                 let Some(entry) = commands.open.remove(&id) else { return };
-                let inside =
-                    Usage { cpu_user_us: user_us, cpu_system_us: system_us, max_rss_bytes, ..Usage::default() };
+                let inside = Usage {
+                    cpu_user_us: user_us,
+                    cpu_system_us: system_us,
+                    max_rss_bytes,
+                    ..Usage::default()
+                };
                 let mut exit = Exit { usage: self.used(&entry, inside), ..Exit::default() };
                 if libc::WIFSIGNALED(status) {
                     exit.signal = Some(libc::WTERMSIG(status));

@@ -38,7 +38,11 @@ pub(crate) fn version(runsc: &Path) -> Option<String> {
 /// Where directories of cells are kept: a file system in memory if possible.
 pub(crate) fn state_directory() -> PathBuf {
     let run = Path::new("/run");
-    if rustix::fs::access(run, rustix::fs::Access::WRITE_OK).is_ok() { run.into() } else { std::env::temp_dir() }
+    if rustix::fs::access(run, rustix::fs::Access::WRITE_OK).is_ok() {
+        run.into()
+    } else {
+        std::env::temp_dir()
+    }
 }
 
 /// Tries everything that may be used, in order; the first that works is it.

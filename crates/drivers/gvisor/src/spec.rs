@@ -98,7 +98,9 @@ impl Bundle {
         identity: Identity,
         mounts: &mut Mounts,
     ) -> Result<(), DriverError> {
-        for name in ["tmp", "home", "dev/shm", "proc", "sys", "run", "root", "var", "mnt", "etc", ".fleetfoot"] {
+        for name in
+            ["tmp", "home", "dev/shm", "proc", "sys", "run", "root", "var", "mnt", "etc", ".fleetfoot"]
+        {
             let place = self.root().join(name);
             fs::create_dir_all(&place).map_err(io("cannot make the root of the cell"))?;
         }

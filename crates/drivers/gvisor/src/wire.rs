@@ -34,11 +34,23 @@ pub(crate) struct Spawn {
 pub(crate) enum Reply {
     /// It lives; release of the kernel that it sees.
     Ready(String),
-    Started { id: u32 },
+    Started {
+        id: u32,
+    },
     /// Stage and error number.
-    Failed { id: u32, stage: i32, errno: i32 },
+    Failed {
+        id: u32,
+        stage: i32,
+        errno: i32,
+    },
     /// Status as `wait` gives it; what the command used.
-    Ended { id: u32, status: i32, user_us: u64, system_us: u64, max_rss_bytes: u64 },
+    Ended {
+        id: u32,
+        status: i32,
+        user_us: u64,
+        system_us: u64,
+        max_rss_bytes: u64,
+    },
 }
 
 fn frame(kind: u32, body: &[u8]) -> io::Result<Vec<u8>> {

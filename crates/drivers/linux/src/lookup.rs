@@ -37,11 +37,7 @@ pub fn programs(command: &Command) -> Result<Vec<String>, DriverError> {
 
 /// The same words as the process boundary has for a program that was looked for in `PATH`.
 #[must_use]
-pub fn not_started(
-    error: &SpawnError,
-    command: &Command,
-    program: &Path,
-) -> DriverError {
+pub fn not_started(error: &SpawnError, command: &Command, program: &Path) -> DriverError {
     if error.stage == Stage::Exec && !command.program.contains('/') {
         let found = match error.source.raw_os_error() {
             Some(libc::ENOENT | libc::ENOTDIR) => Some((DriverErrorKind::NotFound, "was not found in PATH")),

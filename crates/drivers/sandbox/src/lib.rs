@@ -51,6 +51,7 @@
 
 mod cell;
 mod driver;
+mod forward;
 mod idmap;
 mod inside;
 mod landlock;

@@ -5,7 +5,7 @@
 
 use super::zygote::{Doing, Failure};
 use crate::sys;
-use crate::wire::Setup;
+use crate::wire::{Setup, Shown};
 use fleetfoot_driver_linux::system;
 use std::fs;
 use std::io;
@@ -46,8 +46,15 @@ pub(super) struct Sources {
     shown: Vec<Tree>,
     writable: Vec<Tree>,
     links: Vec<(PathBuf, PathBuf)>,
+    /// Directories that are made anew, with their modes, because something is shown in them.
+    directories: Vec<(PathBuf, u32)>,
     files: Vec<(PathBuf, Vec<u8>)>,
     sys: Option<OwnedFd>,
+}
+
+/// Whether `place` lies in `target`, a copy of `path`, which has nothing there.
+fn is_without(path: &Path, target: &Path, place: &Path) -> bool {
+    place.strip_prefix(target).is_ok_and(|rest| !rest.as_os_str().is_empty() && !path.join(rest).exists())
 }
 
 fn take(path: &Path, target: PathBuf, recursive: bool) -> Result<Tree, Failure> {
@@ -63,31 +70,48 @@ fn show(path: &Path, target: PathBuf) -> Result<Tree, Failure> {
     Ok(tree)
 }
 
+/// A file or directory for reading; the runner's own is shown as the job's, so that modes that shut
+/// everybody else out do not shut the job out.
+fn show_further(one: &Shown, id_map: Option<&OwnedFd>) -> Result<Tree, Failure> {
+    if let Some(map) = id_map.filter(|_| one.own) {
+        let tree = take(&one.host, one.inside.clone(), false)?;
+        let attributes = FENCED | libc::MOUNT_ATTR_RDONLY;
+        if sys::set_attributes(tree.fd.as_fd(), false, attributes, Some(map.as_fd())).is_ok() {
+            return Ok(tree);
+        }
+    }
+    show(&one.host, one.inside.clone())
+}
+
 /// Takes copies of all mounts that the root will be made of. Before the new namespaces are entered
 /// where the runner is root (only then may owners be mapped), after that otherwise.
 pub(super) fn take_sources(setup: &Setup, id_map: Option<&OwnedFd>) -> Result<Sources, Failure> {
-    let mut sources =
-        Sources { shown: Vec::new(), writable: Vec::new(), links: Vec::new(), files: Vec::new(), sys: None };
+    let mut sources = Sources {
+        shown: Vec::new(),
+        writable: Vec::new(),
+        links: Vec::new(),
+        directories: Vec::new(),
+        files: Vec::new(),
+        sys: None,
+    };
     let names: Vec<String> = if setup.image {
-        let taken = |name: &String| {
-            let top = Path::new("/").join(name);
-            !system::OWN.contains(&name.as_str()) && !setup.writable.iter().any(|w| w.starts_with(&top))
-        };
+        let taken = |name: &String| !system::OWN.contains(&name.as_str());
         let entries = fs::read_dir(&setup.base).doing("read the root of the image")?;
         entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).filter(taken).collect()
     } else {
         system::PROGRAMS.iter().map(|s| (*s).to_owned()).collect()
     };
+    let places: Vec<&Path> =
+        setup.read_only.iter().chain(&setup.writable).map(|one| one.inside.as_path()).collect();
     for name in names {
-        sources.add(&setup.base.join(&name), Path::new("/").join(&name))?;
+        sources.add(&setup.base.join(&name), Path::new("/").join(&name), &places)?;
     }
     if !setup.image {
         sources.add_etc()?;
     }
-    for path in &setup.read_only {
-        if path.exists() {
-            sources.shown.push(show(path, path.clone())?);
-        }
+    let id_map = id_map.filter(|_| setup.id_mapped);
+    for one in &setup.read_only {
+        sources.shown.push(show_further(one, id_map)?);
     }
     for device in DEVICES {
         let path = Path::new("/dev").join(device);
@@ -96,12 +120,11 @@ pub(super) fn take_sources(setup: &Setup, id_map: Option<&OwnedFd>) -> Result<So
         sys::set_attributes(tree.fd.as_fd(), false, attributes, None).doing("fence a device")?;
         sources.shown.push(tree);
     }
-    for path in &setup.writable {
-        let id_map = id_map.filter(|_| setup.id_mapped);
+    for one in &setup.writable {
         // A mapped copy cannot have foreign mounts below it.
-        let tree = take(path, path.clone(), id_map.is_none())?;
+        let tree = take(&one.host, one.inside.clone(), id_map.is_none())?;
         sys::set_attributes(tree.fd.as_fd(), id_map.is_none(), FENCED, id_map.map(AsFd::as_fd))
-            .doing(format!("map the owner of '{}'", path.display()))?;
+            .doing(format!("map the owner of '{}'", one.host.display()))?;
         sources.writable.push(tree);
     }
     if !setup.isolate_network {
@@ -115,12 +138,22 @@ pub(super) fn take_sources(setup: &Setup, id_map: Option<&OwnedFd>) -> Result<So
 }
 
 impl Sources {
-    /// A directory, or a link as it is; what does not exist is left out.
-    fn add(&mut self, path: &Path, target: PathBuf) -> Result<(), Failure> {
+    /// A directory, or a link as it is; what does not exist is left out. A directory in which something
+    /// else is to be shown at a place that it does not have is shown entry by entry.
+    fn add(&mut self, path: &Path, target: PathBuf, places: &[&Path]) -> Result<(), Failure> {
         let Ok(kind) = fs::symlink_metadata(path) else { return Ok(()) };
         if kind.is_symlink() {
             let to = fs::read_link(path).doing(format!("read the link '{}'", path.display()))?;
             self.links.push((target, to));
+        } else if kind.is_dir() && places.iter().any(|place| is_without(path, &target, place)) {
+            self.directories.push((target.clone(), kind.permissions().mode() & 0o777));
+            for entry in fs::read_dir(path).doing(format!("read '{}'", path.display()))? {
+                let name = entry.doing(format!("read '{}'", path.display()))?.file_name();
+                let inside = target.join(&name);
+                if !places.contains(&inside.as_path()) {
+                    self.add(&path.join(&name), inside, places)?;
+                }
+            }
         } else if kind.is_dir() || kind.is_file() {
             self.shown.push(show(path, target)?);
         }
@@ -130,7 +163,7 @@ impl Sources {
     fn add_etc(&mut self) -> Result<(), Failure> {
         self.files.extend(system::etc_files());
         for path in system::etc_directories() {
-            self.add(&path, path.clone())?;
+            self.add(&path, path.clone(), &[])?;
         }
         Ok(())
     }
@@ -150,6 +183,9 @@ pub(super) fn build(setup: &Setup, sources: Sources) -> Result<Vec<String>, Fail
     sys::mount(c"tmpfs", tmp, plain, "mode=755,size=16m").doing("mount a file system for the root")?;
     std::env::set_current_dir(tmp).doing("enter the new root")?;
 
+    for (directory, mode) in &sources.directories {
+        make_directory(directory, *mode)?;
+    }
     for (link, to) in &sources.links {
         make_parent(link)?;
         symlink(to, inside(link)).doing(format!("link '{}'", link.display()))?;
@@ -171,7 +207,10 @@ pub(super) fn build(setup: &Setup, sources: Sources) -> Result<Vec<String>, Fail
     if !setup.image {
         write_etc(setup, &sources.files)?;
     }
-    for tree in sources.shown.iter().chain(&sources.writable) {
+    // Parents first: what is shown later would hide what is below it.
+    let mut trees: Vec<&Tree> = sources.shown.iter().chain(&sources.writable).collect();
+    trees.sort_by_key(|tree| tree.target.components().count());
+    for tree in trees {
         attach(tree)?;
     }
     if setup.image {
