@@ -211,13 +211,16 @@ pub async fn run_all(make: impl Fn(&str) -> Box<dyn Driver>, expected: &Expected
     a_sweep_ends_what_is_left(&make, expected).await;
     processes_are_limited(world(Limits { pids: Some(24), ..Limits::default() }).await, expected).await;
     let memory = Limits { memory_bytes: Some(64 << 20), ..Limits::default() };
-    memory_is_limited(world(memory).await, expected).await;
+    // Where neither groups nor the host's kernel hold a process, such a limit is refused.
+    if expected.grouped || expected.visible() {
+        memory_is_limited(world(memory).await, expected).await;
+    }
 }
 
 /// Descriptors, directory, environment, signals, session, usage, record.
 pub async fn what_a_command_gets(world: World, expected: &Expected) {
     let mut command = world.sh(
-        "cat; pwd; echo \"$A\"; ls /proc/self/fd | wc -l; grep -E 'Sig(Blk|Ign)' /proc/self/status; exit 3",
+        "cat; pwd; echo \"$A\"; set -- /proc/self/fd/*; echo $#; grep -E 'Sig(Blk|Ign)' /proc/self/status; exit 3",
     );
     command.stdin = b"from stdin\n".to_vec();
     command.env.insert("A".into(), "one  two".into());
@@ -247,7 +250,7 @@ pub async fn what_a_command_gets(world: World, expected: &Expected) {
 /// What the runner writes can be read and executed inside, and the other way round.
 pub async fn files_on_both_sides(world: World) {
     let script = world.temp().join("script.sh");
-    std::fs::write(&script, "echo made inside > made; mkdir -p deep/er; cat \"$1\"; ls -l \"$0\" >/dev/null")
+    std::fs::write(&script, "echo made inside > made; mkdir -p deep/er; cat \"$1\"; test -s \"$0\"")
         .unwrap();
     let input = world.workspace().join("input");
     std::fs::write(&input, "made outside").unwrap();
@@ -443,7 +446,8 @@ pub async fn processes_are_limited(world: World, expected: &Expected) {
 
 /// A memory hog dies, is told apart, and its cell lives on.
 pub async fn memory_is_limited(world: World, expected: &Expected) {
-    let (exit, out) = world.script("x=$(head -c 300000000 /dev/zero | tr '\\0' x); echo ${#x}").await;
+    // It keeps all of it, and reads it in large pieces: small ones are slow where system calls are dear.
+    let (exit, out) = world.script("head -c 300000000 /dev/zero | tail -c 300000000 >/dev/null").await;
     assert!(exit.code != Some(0), "{exit:?} {out}");
     if expected.grouped {
         assert!(exit.out_of_memory, "{exit:?} {out}");

@@ -29,6 +29,10 @@ const OWN_MEMORY: u64 = 128 << 20;
 const OWN_TASKS: u64 = 512;
 const TASKS_PER_PROCESS: u64 = 4;
 
+/// A limit that would not hold is refused.
+const NO_MEMORY_LIMIT: &str = "the memory of a gVisor cell can be limited by control groups only: delegate \
+     them to the runner (`Delegate=yes` in its systemd unit), or take the memory limit from the job";
+
 pub(crate) struct GvisorCell {
     inner: Arc<Inner>,
     record: BoundaryRecord,
@@ -85,12 +89,12 @@ impl GvisorCell {
         };
         let tree = Arc::new(Tree::new(cgroups, &shared.tag, request.attempt, &host, None)?);
         // Processes are counted inside, exactly and for all of them, as they belong to one user; process 1
-        // is one of them. Memory is, where no group can hold it, limited for each process.
+        // is one of them. Memory can be limited by groups alone: gVisor holds no process to its share.
         let mut rlimits = vec![(libc::RLIMIT_NOFILE, shared.options.open_files), (libc::RLIMIT_CORE, 0)];
         rlimits.extend(pids.map(|n| (libc::RLIMIT_NPROC, n.saturating_add(1))));
-        let grouped_memory = !tree.rlimits.iter().any(|(r, _)| *r == libc::RLIMIT_DATA);
-        if let Some(bytes) = limits.memory_bytes.filter(|_| !grouped_memory) {
-            rlimits.push((libc::RLIMIT_DATA, bytes));
+        if limits.memory_bytes.is_some() && tree.rlimits.iter().any(|(r, _)| *r == libc::RLIMIT_DATA) {
+            let _ = tree.groups.remove();
+            return Err(DriverError::new(DriverErrorKind::Unsupported, NO_MEMORY_LIMIT));
         }
         let directory = shared.state.join(request.attempt.to_string());
         let mut writable = vec![request.workspace.clone(), request.temp.clone()];
@@ -117,11 +121,11 @@ impl GvisorCell {
         };
         // Failing here drops the cell, which leaves nothing.
         cell.inner.ensure(patience)?;
-        cell.record = cell.describe(request, pids, grouped_memory);
+        cell.record = cell.describe(request, pids);
         Ok(cell)
     }
 
-    fn describe(&self, request: &CellRequest, pids: Option<u64>, grouped_memory: bool) -> BoundaryRecord {
+    fn describe(&self, request: &CellRequest, pids: Option<u64>) -> BoundaryRecord {
         let inner = &self.inner;
         let options = &inner.shared.options;
         let mut namespaces = vec!["mount", "pid", "ipc", "uts"];
@@ -142,10 +146,8 @@ impl GvisorCell {
             put("gvisor_host_tasks", host);
         }
         if let Some(bytes) = request.limits.memory_bytes {
-            put("memory_bytes", if grouped_memory { bytes.to_string() } else { format!("{bytes} (rlimit)") });
-            if grouped_memory {
-                put("gvisor_own_memory_bytes", OWN_MEMORY.to_string());
-            }
+            put("memory_bytes", bytes.to_string());
+            put("gvisor_own_memory_bytes", OWN_MEMORY.to_string());
         }
         put("tmp_bytes", options.tmp_bytes.to_string());
         put("shm_bytes", options.shm_bytes.to_string());

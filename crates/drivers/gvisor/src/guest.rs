@@ -18,6 +18,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -139,7 +140,9 @@ fn plan(
 ) -> Result<Plan, DriverError> {
     let state = bundle.directory.join(format!("runsc-{number}"));
     let network = if shared.options.network == Network::Host { "host" } else { "none" };
-    let name = bundle.directory.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    // It names a socket of the whole machine.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let id = format!("fleetfoot-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let argv = [
         "runsc".to_owned(),
         format!("--root={}", state.display()),
@@ -148,7 +151,7 @@ fn plan(
         "--ignore-cgroups".to_owned(),
         "run".to_owned(),
         format!("--bundle={}", bundle.directory.display()),
-        format!("fleetfoot-{name}-{}-{number}", std::process::id()),
+        id,
     ];
     let mut envp = vec![c_string("PATH=/usr/sbin:/usr/bin:/sbin:/bin")?];
     for marker in &tree.markers {

@@ -10,6 +10,7 @@ use fleetfoot_model::ids::{AttemptRef, Epoch, JobId};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Where to look if nothing better is known.
@@ -50,8 +51,11 @@ pub struct Probe {
 impl GvisorDriver {
     /// Tries everything, in `scratch` (an existing directory of ours), within twenty seconds.
     pub async fn probe(options: GvisorOptions, scratch: &Path) -> Probe {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let private = options.network == Network::Private;
-        let tag = format!("{}-probe-{}", options.tag, std::process::id());
+        // Probes beside each other are each other's strangers.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let tag = format!("{}-probe-{}-{number}", options.tag, std::process::id());
         let network = if private { Network::None } else { options.network };
         let mut checks = Vec::new();
         let mut platform = None;
@@ -131,8 +135,8 @@ async fn try_cell(
         required: false,
         found: driver.containment().into(),
         fix: (!grouped).then(|| {
-            "delegate control groups to the runner (`Delegate=yes` in its systemd unit): memory is limited \
-             for each process only"
+            "delegate control groups to the runner (`Delegate=yes` in its systemd unit): jobs with a \
+             limit of memory are refused"
                 .into()
         }),
     });

@@ -304,7 +304,6 @@ fn config(
 const fn rlimit_name(resource: u32) -> Option<&'static str> {
     match resource {
         libc::RLIMIT_NPROC => Some("RLIMIT_NPROC"),
-        libc::RLIMIT_DATA => Some("RLIMIT_DATA"),
         libc::RLIMIT_NOFILE => Some("RLIMIT_NOFILE"),
         libc::RLIMIT_CORE => Some("RLIMIT_CORE"),
         _ => None,
