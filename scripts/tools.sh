@@ -13,6 +13,7 @@ need curl curl
 if [ "$want" = test ]; then
     need python3 python3
     need node nodejs
+    need runsc runsc
 fi
 
 if [ -n "$missing" ]; then
