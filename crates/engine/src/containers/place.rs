@@ -302,7 +302,10 @@ impl Attempt<'_> {
         self.bounded(&self.leash(), waited).await?;
         for service in services {
             for (port, host) in &service.ports {
-                let line = format!("The service '{}' is ready: port {port} is port {host} of the machine", service.name);
+                let line = format!(
+                    "The service '{}' is ready: port {port} is port {host} of the machine",
+                    service.name
+                );
                 self.log.say(index, &line).await;
                 let Some(cell) = beside.filter(|_| !port.ends_with("/udp")) else { continue };
                 self.bounded(&self.leash(), cell.reach(*host)).await?;
