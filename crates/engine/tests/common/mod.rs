@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses its part")]
 
 pub mod fake;
+pub mod git_http;
+pub mod workflow;
 
 use async_trait::async_trait;
 use bytes::Bytes;
