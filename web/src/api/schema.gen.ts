@@ -11,7 +11,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A page for people. */
+        /** Browsers are sent to the dashboard; others get a page that says where things are. */
         get: operations["index"];
         put?: never;
         post?: never;
@@ -877,6 +877,42 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who is asking: by a session, or by a bearer token. */
+        get: operations["get_session"];
+        put?: never;
+        /** Sign in, with name and password or with an API token. The answer sets the cookie. */
+        post: operations["sign_in"];
+        /** Sign out: the session ends, and so does the cookie. Without a session nothing happens. */
+        delete: operations["sign_out"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Which ways of signing in there are, beside an API token. */
+        get: operations["sign_in_ways"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/tokens": {
         parameters: {
             query?: never;
@@ -907,6 +943,63 @@ export interface paths {
         post?: never;
         /** Revoke a token; it ends at once. */
         delete: operations["revoke_token"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All users by name. */
+        get: operations["list_users"];
+        put?: never;
+        /** Create a user. */
+        post: operations["create_user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One user: for admins, and for that user. */
+        get: operations["get_user"];
+        put?: never;
+        post?: never;
+        /** Delete a user; every session ends. */
+        delete: operations["delete_user"];
+        options?: never;
+        head?: never;
+        /** Change a user. It takes effect at once, also in open sessions. */
+        patch: operations["update_user"];
+        trace?: never;
+    };
+    "/api/v1/users/{id}/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Set a password. Admins set anybody's; one's own needs the current one. Every other session of the
+         *     user ends.
+         */
+        post: operations["set_password"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1877,6 +1970,18 @@ export interface components {
             /** @description Registration tokens: the only queue that these runners serve. */
             queue?: string | null;
         };
+        /** @description Body of `POST /api/v1/users`. */
+        CreateUser: {
+            /** @description Name for people. */
+            display_name?: string;
+            identity?: components["schemas"]["Identity"] | null;
+            /** @description Name: 1 to 64 letters, digits, `.`, `_`, `-` and `@`. */
+            name: string;
+            /** @description Password, 8 to 1024 characters; absent for who signs in through an OpenID provider only. */
+            password?: string | null;
+            /** @description Role. */
+            role: components["schemas"]["Role"];
+        };
         /** @description Answer to a create: what `submit` prints. */
         Created: {
             /** @description Its jobs in document order. */
@@ -2071,6 +2176,13 @@ export interface components {
              * @default null
              */
             version: string | null;
+        };
+        /** @description An account at an OpenID provider. */
+        Identity: {
+            /** @description Id of the provider in the settings of the server. */
+            provider: string;
+            /** @description The provider's name for the account (`sub`), which never changes. */
+            subject: string;
         };
         /**
          * Format: int64
@@ -2333,6 +2445,13 @@ export interface components {
             name: string;
             /** @description The runner. */
             runner: components["schemas"]["RunnerId"];
+        };
+        /** @description An OpenID provider as the sign-in page shows it. */
+        OidcWay: {
+            /** @description Id; signing in starts at `/auth/oidc/{id}/start`. */
+            id: string;
+            /** @description Name for people. */
+            name: string;
         };
         /** @description One page of a list. */
         Page_ApprovalView: {
@@ -2667,6 +2786,30 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description One page of a list. */
+        Page_UserView: {
+            /** @description The entries. */
+            items: {
+                /** @description Creation. */
+                created_at: components["schemas"]["Timestamp"];
+                /** @description May not sign in, and has no session. */
+                disabled: boolean;
+                /** @description Name for people; empty if there is none. */
+                display_name: string;
+                /** @description Whether the user can sign in with a password. */
+                has_password: boolean;
+                /** @description Id. */
+                id: components["schemas"]["UserId"];
+                identity?: components["schemas"]["Identity"] | null;
+                last_sign_in_at?: components["schemas"]["Timestamp"] | null;
+                /** @description Name, unique; case does not matter. */
+                name: string;
+                /** @description Role. */
+                role: components["schemas"]["Role"];
+            }[];
+            /** @description Pass as `cursor` to get the next page; absent on the last. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
         Page_VariableView: {
             /** @description The entries. */
             items: {
@@ -2708,6 +2851,11 @@ export interface components {
             expected_offset?: number | null;
             /** @description What to do about it. */
             hint?: string | null;
+            /**
+             * Format: int64
+             * @description With `too_many_requests`: seconds until the next try makes sense, as in `Retry-After`.
+             */
+            retry_after?: number | null;
             /**
              * Format: int32
              * @description HTTP status.
@@ -2914,6 +3062,11 @@ export interface components {
              */
             comment: string | null;
         };
+        /**
+         * @description What a user may do: the same as a token of the kind of that name.
+         * @enum {string}
+         */
+        Role: "admin" | "member" | "read_only";
         /** @description `defaults.run`. */
         RunDefaults: {
             /**
@@ -3152,6 +3305,36 @@ export interface components {
             /** @description By whom. */
             updated_by: string;
         };
+        /** @description Who is asking: the answer of `GET` and `POST /api/v1/session`. */
+        SessionView: {
+            /** @description How the audit log and the runs name the caller (`user:ada`, `token:3`). */
+            actor: string;
+            /**
+             * @description Send this as `X-Fleetfoot-CSRF` with everything that changes something; absent for bearer tokens,
+             *     which need none.
+             */
+            csrf_token?: string | null;
+            /** @description Name for people; never empty. */
+            display_name: string;
+            expires_at?: components["schemas"]["Timestamp"] | null;
+            /** @description How the caller signed in. */
+            method: components["schemas"]["SignInMethod"];
+            /** @description Name of the user, or of the token (empty if it has none). */
+            name: string;
+            /** @description The OpenID provider, with `oidc`. */
+            provider?: string | null;
+            /** @description What the caller may do. */
+            role: components["schemas"]["Role"];
+            token?: components["schemas"]["TokenId"] | null;
+            user?: components["schemas"]["UserId"] | null;
+        };
+        /** @description Body of `POST /api/v1/users/{id}/password`. Every other session of the user ends. */
+        SetPassword: {
+            /** @description The password until now: needed to change one's own. */
+            current?: string | null;
+            /** @description The new password, 8 to 1024 characters. */
+            password: string;
+        };
         /** @description Body of `PUT /api/v1/secrets/{name}` and `PUT /api/v1/variables/{name}`. */
         SetValue: {
             /** @description The value, at most 48 KiB. */
@@ -3162,6 +3345,36 @@ export interface components {
          * @enum {string}
          */
         Severity: "error" | "warning" | "info";
+        /** @description Body of `POST /api/v1/session`: either `name` and `password`, or `token`. */
+        SignIn: {
+            /**
+             * @description Name of a user.
+             * @default null
+             */
+            name: string | null;
+            /**
+             * @description Password of the user.
+             * @default null
+             */
+            password: string | null;
+            /**
+             * @description An API token: the session ends with it.
+             * @default null
+             */
+            token: string | null;
+        };
+        /**
+         * @description How somebody signed in.
+         * @enum {string}
+         */
+        SignInMethod: "password" | "token" | "oidc" | "bearer";
+        /** @description The answer of `GET /api/v1/sign-in`: which ways there are. An API token is always one. */
+        SignInWays: {
+            /** @description OpenID providers. */
+            oidc: components["schemas"]["OidcWay"][];
+            /** @description Users with a password exist. */
+            password: boolean;
+        };
         /**
          * @description Where a run or a job stands.
          * @enum {string}
@@ -3513,6 +3726,28 @@ export interface components {
              */
             labels: components["schemas"]["Label"][] | null;
         };
+        /** @description Body of `PATCH /api/v1/users/{id}`; what is absent stays. */
+        UpdateUser: {
+            /**
+             * @description `true` ends every session.
+             * @default null
+             */
+            disabled: boolean | null;
+            /**
+             * @description New name for people.
+             * @default null
+             */
+            display_name: string | null;
+            /** @default null */
+            identity: components["schemas"]["Identity"] | null;
+            /** @default null */
+            role: components["schemas"]["Role"] | null;
+            /**
+             * @description Takes the account at the OpenID provider away.
+             * @default false
+             */
+            unlink: boolean;
+        };
         /** @description Resources used by the processes of a step. */
         Usage: {
             /**
@@ -3545,6 +3780,30 @@ export interface components {
              * @default 0
              */
             write_bytes: number;
+        };
+        /**
+         * Format: int64
+         * @description A person who signs in.
+         */
+        UserId: number;
+        /** @description A user. */
+        UserView: {
+            /** @description Creation. */
+            created_at: components["schemas"]["Timestamp"];
+            /** @description May not sign in, and has no session. */
+            disabled: boolean;
+            /** @description Name for people; empty if there is none. */
+            display_name: string;
+            /** @description Whether the user can sign in with a password. */
+            has_password: boolean;
+            /** @description Id. */
+            id: components["schemas"]["UserId"];
+            identity?: components["schemas"]["Identity"] | null;
+            last_sign_in_at?: components["schemas"]["Timestamp"] | null;
+            /** @description Name, unique; case does not matter. */
+            name: string;
+            /** @description Role. */
+            role: components["schemas"]["Role"];
         };
         /** @description A variable. */
         VariableView: {
@@ -3714,6 +3973,7 @@ export type CreateEnvironment = components['schemas']['CreateEnvironment'];
 export type CreateRun = components['schemas']['CreateRun'];
 export type CreateRunner = components['schemas']['CreateRunner'];
 export type CreateToken = components['schemas']['CreateToken'];
+export type CreateUser = components['schemas']['CreateUser'];
 export type Created = components['schemas']['Created'];
 export type CreatedBatch = components['schemas']['CreatedBatch'];
 export type CreatedJob = components['schemas']['CreatedJob'];
@@ -3731,6 +3991,7 @@ export type ForgeKind = components['schemas']['ForgeKind'];
 export type ForkApproval = components['schemas']['ForkApproval'];
 export type Health = components['schemas']['Health'];
 export type Heartbeat = components['schemas']['Heartbeat'];
+export type Identity = components['schemas']['Identity'];
 export type JobId = components['schemas']['JobId'];
 export type JobServices = components['schemas']['JobServices'];
 export type JobSpec = components['schemas']['JobSpec'];
@@ -3741,6 +4002,7 @@ export type Limits = components['schemas']['Limits'];
 export type Mark = components['schemas']['Mark'];
 export type Marks = components['schemas']['Marks'];
 export type NearRunner = components['schemas']['NearRunner'];
+export type OidcWay = components['schemas']['OidcWay'];
 export type PageApprovalView = components['schemas']['Page_ApprovalView'];
 export type PageAuditEntry = components['schemas']['Page_AuditEntry'];
 export type PageDeliveryView = components['schemas']['Page_DeliveryView'];
@@ -3751,6 +4013,7 @@ export type PageRunnerView = components['schemas']['Page_RunnerView'];
 export type PageSecretUse = components['schemas']['Page_SecretUse'];
 export type PageSecretView = components['schemas']['Page_SecretView'];
 export type PageTokenView = components['schemas']['Page_TokenView'];
+export type PageUserView = components['schemas']['Page_UserView'];
 export type PageVariableView = components['schemas']['Page_VariableView'];
 export type Phase = components['schemas']['Phase'];
 export type Problem = components['schemas']['Problem'];
@@ -3763,6 +4026,7 @@ export type RepositoryView = components['schemas']['RepositoryView'];
 export type Rerun = components['schemas']['Rerun'];
 export type ResourceSample = components['schemas']['ResourceSample'];
 export type Review = components['schemas']['Review'];
+export type Role = components['schemas']['Role'];
 export type RunDefaults = components['schemas']['RunDefaults'];
 export type RunId = components['schemas']['RunId'];
 export type RunView = components['schemas']['RunView'];
@@ -3776,8 +4040,13 @@ export type SecretAccess = components['schemas']['SecretAccess'];
 export type SecretLayer = components['schemas']['SecretLayer'];
 export type SecretUse = components['schemas']['SecretUse'];
 export type SecretView = components['schemas']['SecretView'];
+export type SessionView = components['schemas']['SessionView'];
+export type SetPassword = components['schemas']['SetPassword'];
 export type SetValue = components['schemas']['SetValue'];
 export type Severity = components['schemas']['Severity'];
+export type SignIn = components['schemas']['SignIn'];
+export type SignInMethod = components['schemas']['SignInMethod'];
+export type SignInWays = components['schemas']['SignInWays'];
 export type Status = components['schemas']['Status'];
 export type StepAction = components['schemas']['StepAction'];
 export type StepReport = components['schemas']['StepReport'];
@@ -3793,7 +4062,10 @@ export type TokenView = components['schemas']['TokenView'];
 export type UpdateEnvironment = components['schemas']['UpdateEnvironment'];
 export type UpdateRepository = components['schemas']['UpdateRepository'];
 export type UpdateRunner = components['schemas']['UpdateRunner'];
+export type UpdateUser = components['schemas']['UpdateUser'];
 export type Usage = components['schemas']['Usage'];
+export type UserId = components['schemas']['UserId'];
+export type UserView = components['schemas']['UserView'];
 export type VariableView = components['schemas']['VariableView'];
 export type Versions = components['schemas']['Versions'];
 export type Why = components['schemas']['Why'];
@@ -3818,6 +4090,13 @@ export interface operations {
                 content: {
                     "text/html": string;
                 };
+            };
+            /** @description The answer */
+            307: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
             503: {
@@ -8878,6 +9157,214 @@ export interface operations {
             };
         };
     };
+    get_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_in: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignIn"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            /** @description The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The state does not allow this now */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body has a media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_out: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_in_ways: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInWays"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_tokens: {
         parameters: {
             query?: never;
@@ -9069,6 +9556,506 @@ export interface operations {
             };
             /** @description No such thing, or not yours to know */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_users: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_UserView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateUser"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The state does not allow this now */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body has a media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdateUser"];
+            };
+        };
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The state does not allow this now */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body has a media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetPassword"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The state does not allow this now */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body has a media type that is not read here */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
