@@ -16,6 +16,7 @@ mod ids;
 mod keys;
 mod loader;
 mod metrics;
+mod observe;
 mod principal;
 mod projects;
 mod resolve;
@@ -33,6 +34,7 @@ mod watch;
 pub use clock::Clock;
 pub use fleetfoot_store::ApprovalFilter;
 pub use loader::WorkflowLoader;
+pub use observe::{AuditExport, Change, LineBatch, LineFollower, ListWatcher};
 pub use principal::{Permission, Principal};
 pub use runs::{Idempotency, RunWatcher};
 pub use services::{ServiceSetup, ServicesOnDemand};
@@ -109,6 +111,7 @@ pub(crate) struct Inner {
     pub(crate) ids: Ids,
     pub(crate) tokens: TokenCache,
     pub(crate) watchers: Watchers,
+    pub(crate) observe: observe::Shared,
     pub(crate) metrics: Metrics,
     pub(crate) payloads: sync::PayloadCache,
     pub(crate) triggers: triggers::Shared,
@@ -146,6 +149,7 @@ impl Control {
             ids: Ids::new(high),
             tokens: TokenCache::default(),
             watchers: Watchers::default(),
+            observe: observe::Shared::new(Clock::default().wall()),
             metrics: Metrics::default(),
             payloads: sync::PayloadCache::default(),
             triggers: triggers::Shared::default(),
@@ -158,7 +162,10 @@ impl Control {
         let actor = Actor::load(inner.clone(), receiver).await.map_err(|e| store_problem(&e))?;
         inner.tasks.spawn(actor.run());
         inner.tasks.spawn(housekeeping::run(inner.clone()));
-        Ok(Self { inner })
+        let control = Self { inner };
+        control.inner.tasks.spawn(observe::run(control.clone()));
+        control.inner.tasks.spawn(observe::tell_changes(control.clone()));
+        Ok(control)
     }
 
     /// Ends waits and streams, lets the actor finish what it was asked, and stops.

@@ -8,12 +8,14 @@
 //! every write that was acknowledged before they began.
 
 pub mod conformance;
+mod observe;
 mod ops;
 mod projects;
 mod rows;
 mod services;
 mod triggers;
 
+pub use observe::*;
 pub use ops::{Op, OpError, OpOk};
 pub use projects::*;
 pub use rows::*;
@@ -29,7 +31,7 @@ use thiserror::Error;
 
 /// Where the control plane keeps its state.
 #[async_trait]
-pub trait Store: ServiceStore + ProjectStore + TriggerStore + Send + Sync + 'static {
+pub trait Store: ServiceStore + ProjectStore + TriggerStore + ObserveStore + Send + Sync + 'static {
     /// Applies operations in order, in one transaction with whatever else is
     /// waiting (group commit). The answer has one entry per operation: a
     /// failed one changed nothing, the others took effect.
