@@ -8,6 +8,7 @@ import {
   createRootRouteWithContext, createRoute, createRouter, lazyRouteComponent, Outlet, redirect,
 } from '@tanstack/react-router';
 import { sessionQuery } from './api/session';
+import { isRange, type Range } from './routes/fleet/data';
 import { auditSearch } from './routes/admin/audit-search';
 import { isRunView, type RunViewName } from './routes/run/views';
 import { filterOf } from './routes/runs/filter';
@@ -22,6 +23,11 @@ interface Context {
 function attemptOf(search: Record<string, unknown>): { attempt?: number } {
   const attempt = Number(search['attempt']);
   return Number.isInteger(attempt) && attempt > 0 ? { attempt } : {};
+}
+
+/** The range of time in an address. */
+function rangeOf(search: Record<string, unknown>): { range?: Range } {
+  return isRange(search['range']) ? { range: search['range'] } : {};
 }
 
 const root = createRootRouteWithContext<Context>()({ component: Outlet });
@@ -89,6 +95,23 @@ const log = createRoute({
   component: lazyRouteComponent(() => import('./log/LogPage'), 'LogPage'),
 });
 
+const fleet = createRoute({
+  getParentRoute: () => inside,
+  path: '/runners',
+  validateSearch: (search: Record<string, unknown>): { range?: Range; of?: string } => ({
+    ...rangeOf(search),
+    ...(typeof search['of'] === 'string' ? { of: search['of'] } : {}),
+  }),
+  component: lazyRouteComponent(() => import('./routes/fleet/FleetPage'), 'FleetPage'),
+});
+
+const runner = createRoute({
+  getParentRoute: () => inside,
+  path: '/runners/$runner',
+  validateSearch: rangeOf,
+  component: lazyRouteComponent(() => import('./routes/fleet/RunnerPage'), 'RunnerPage'),
+});
+
 const admin = createRoute({
   getParentRoute: () => inside,
   path: '/admin',
@@ -149,7 +172,7 @@ const matters = [
 
 const tree = root.addChildren([
   signIn,
-  inside.addChildren([index, runs, run.addChildren([overview, job]), log, admin.addChildren([adminIndex, ...matters])]),
+  inside.addChildren([index, runs, run.addChildren([overview, job]), log, fleet, runner, admin.addChildren([adminIndex, ...matters])]),
 ]);
 
 /** Makes the router; addresses are below `/ui`. */

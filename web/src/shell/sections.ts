@@ -16,6 +16,7 @@ export interface Section {
 
 const ALL: readonly Section[] = [
   { to: '/runs', label: 'Runs', icon: 'runs', role: 'read_only', key: 'r' },
+  { to: '/runners', label: 'Fleet', icon: 'fleet', role: 'read_only', key: 'f' },
   { to: '/admin', label: 'Administration', icon: 'admin', role: 'admin', key: 'a' },
 ];
 

@@ -86,6 +86,8 @@ export function FormDialog(props: {
   action: string;
   danger?: boolean;
   onClose: () => void;
+  /** What happens after success, where that is not closing. */
+  onDone?: () => void;
   submit: (form: HTMLFormElement) => Promise<unknown>;
   children?: ReactNode;
 }) {
@@ -97,7 +99,7 @@ export function FormDialog(props: {
     setError(null);
     try {
       await props.submit(event.currentTarget);
-      props.onClose();
+      (props.onDone ?? props.onClose)();
     } catch (thrown) {
       setError(thrown);
       setBusy(false);

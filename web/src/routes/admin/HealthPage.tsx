@@ -5,6 +5,7 @@ import type { ComponentHealth, ComponentState, HealthView } from '../../api/sche
 import { duration } from '../../lib/time';
 import { DataTable, type Column } from '../../ui/DataTable';
 import { Icon, type IconName } from '../../ui/Icon';
+import { Tiles, type Tile } from '../../ui/Tiles';
 import { Fetched, Matter } from './parts';
 
 const healthQuery = queryOptions({
@@ -43,7 +44,7 @@ export function HealthPage() {
       <Fetched query={health}>
         {(view) => (
           <>
-            <Tiles view={view} />
+            <Tiles tiles={facts(view)} />
             <DataTable label="Parts of the server" columns={COLUMNS} rows={view.components} id={(row) => row.name} empty={null} />
           </>
         )}
@@ -52,22 +53,12 @@ export function HealthPage() {
   );
 }
 
-function Tiles({ view }: { view: HealthView }) {
-  const facts: readonly (readonly [string, string])[] = [
-    ['Version', view.version],
-    ['Schema', String(view.schema)],
-    ['Up for', duration(view.uptime_seconds * 1000)],
-    ['Transactions', view.commits.toLocaleString()],
-    ['A commit takes', `${(view.flush_now_ms ?? view.flush_ms).toFixed(1)} ms`],
+function facts(view: HealthView): readonly Tile[] {
+  return [
+    { name: 'Version', value: view.version },
+    { name: 'Schema', value: String(view.schema) },
+    { name: 'Up for', value: duration(view.uptime_seconds * 1000) },
+    { name: 'Transactions', value: view.commits.toLocaleString() },
+    { name: 'A commit takes', value: `${(view.flush_now_ms ?? view.flush_ms).toFixed(1)} ms` },
   ];
-  return (
-    <dl className="tiles">
-      {facts.map(([name, value]) => (
-        <div key={name} className="card tile">
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
-  );
 }

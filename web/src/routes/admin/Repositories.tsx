@@ -9,7 +9,9 @@ import { Choice, Field, FormDialog, texts } from '../../ui/form';
 import { Icon } from '../../ui/Icon';
 import { Empty, Failed, Loading } from '../../ui/states';
 import { Ago } from '../../ui/Time';
-import { Fetched, Matter, Once, Remove, useDo } from './parts';
+import { Once } from '../../ui/Once';
+import { useDo } from '../../lib/act';
+import { Fetched, Matter, Remove } from './parts';
 
 const FORGES: readonly { value: ForgeKind | ''; label: string }[] = [
   { value: '', label: 'As the address suggests' },

@@ -8,6 +8,7 @@ import { bytes } from '../../lib/bytes';
 import { duration } from '../../lib/time';
 import { DataTable, type Column } from '../../ui/DataTable';
 import { Empty, Failed, Loading } from '../../ui/states';
+import { Tiles, type Tile } from '../../ui/Tiles';
 import { Ago } from '../../ui/Time';
 import { Fetched, Matter, Remove } from './parts';
 
@@ -41,12 +42,14 @@ function Sizes({ view }: { view: StorageView }) {
   const kept = view.retention;
   return (
     <>
-      <dl className="tiles">
-        <Tile name="Logs" stock={view.logs} note={view.archived_logs > 0 ? `${view.archived_logs} copied to the object store` : undefined} />
-        <Tile name="Artifacts" stock={view.artifacts} />
-        <Tile name="Caches" stock={view.caches} />
-        <Tile name="Database" stock={view.database} />
-      </dl>
+      <Tiles
+        tiles={[
+          tile('Logs', view.logs, view.archived_logs > 0 ? `${view.archived_logs} copied to the object store` : undefined),
+          tile('Artifacts', view.artifacts),
+          tile('Caches', view.caches),
+          tile('Database', view.database),
+        ]}
+      />
       <div className="card card-body stack">
         <p className="row">
           <span className="grow">Disk of the server</span>
@@ -79,14 +82,8 @@ function lasting(seconds: number | null | undefined): string {
   return seconds == null ? 'for ever' : duration(seconds * 1000);
 }
 
-function Tile({ name, stock, note }: { name: string; stock: Stock; note?: string | undefined }) {
-  return (
-    <div className="card tile">
-      <dt>{name}</dt>
-      <dd>{bytes(stock.bytes)}</dd>
-      <dd className="tile-note">{note ?? `${stock.count.toLocaleString()} in all`}</dd>
-    </div>
-  );
+function tile(name: string, stock: Stock, note?: string): Tile {
+  return { name, value: bytes(stock.bytes), note: note ?? `${stock.count.toLocaleString()} in all` };
 }
 
 /** A list that comes in pages, with a button for the next one. */

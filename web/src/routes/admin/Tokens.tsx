@@ -9,7 +9,8 @@ import { Choice, Field, FormDialog, texts } from '../../ui/form';
 import { Icon } from '../../ui/Icon';
 import { Empty } from '../../ui/states';
 import { Ago } from '../../ui/Time';
-import { Fetched, Matter, Once, Remove } from './parts';
+import { Once } from '../../ui/Once';
+import { Fetched, Matter, Remove } from './parts';
 
 const DAY = 86_400;
 const KINDS: readonly { value: TokenKind; label: string }[] = [

@@ -9,7 +9,8 @@ import { Icon } from '../../ui/Icon';
 import { Menu, MenuItem } from '../../ui/Menu';
 import { Empty } from '../../ui/states';
 import { Ago } from '../../ui/Time';
-import { Fetched, Matter, Remove, useDo } from './parts';
+import { useDo } from '../../lib/act';
+import { Fetched, Matter, Remove } from './parts';
 
 const ROLES: readonly { value: Role; label: string }[] = [
   { value: 'member', label: 'Member: submit and steer runs' },

@@ -3,9 +3,8 @@ import { useQueryClient, type UseQueryResult } from '@tanstack/react-query';
 import { useState, type ReactNode } from 'react';
 import { usePageTitle } from '../../lib/title';
 import { FormDialog } from '../../ui/form';
-import { Icon } from '../../ui/Icon';
 import { Failed, Loading } from '../../ui/states';
-import { complain, say } from '../../ui/toasts';
+import { say } from '../../ui/toasts';
 
 /** A matter: its name, what it is for, and what can be done. */
 export function Matter(props: { title: string; intro?: ReactNode; action?: ReactNode; children: ReactNode }) {
@@ -28,20 +27,6 @@ export function Matter(props: { title: string; intro?: ReactNode; action?: React
 export function Fetched<T>({ query, children }: { query: UseQueryResult<T>; children: (data: T) => ReactNode }) {
   if (query.data !== undefined) return <>{children(query.data)}</>;
   return query.isError ? <Failed error={query.error} retry={() => void query.refetch()} /> : <Loading />;
-}
-
-/** Does something at the server, says so, and makes what depends on it fresh. */
-export function useDo(): (what: string, work: () => Promise<unknown>, done: string, keys: readonly string[]) => Promise<void> {
-  const queries = useQueryClient();
-  return async (what, work, done, keys) => {
-    try {
-      await work();
-      say(done);
-    } catch (error) {
-      complain(error, what);
-    }
-    await Promise.all(keys.map((key) => queries.invalidateQueries({ queryKey: [key] })));
-  };
 }
 
 /** A button that removes something after asking. */
@@ -69,25 +54,5 @@ export function Remove(props: { what: string; consequence: ReactNode; verb?: str
         />
       )}
     </>
-  );
-}
-
-/** Something that is shown once, with a button that copies it. */
-export function Once({ text, label }: { text: string; label: string }) {
-  const copy = (): void => {
-    navigator.clipboard.writeText(text).then(
-      () => say('Copied'),
-      () => complain(new Error('The browser does not let this page copy. Select the text instead.')),
-    );
-  };
-  return (
-    <div className="row">
-      <code className="secret-once grow" aria-label={label}>
-        {text}
-      </code>
-      <button type="button" className="button" onClick={copy}>
-        <Icon name="copy" /> Copy
-      </button>
-    </div>
   );
 }
