@@ -27,8 +27,11 @@ export function Audit() {
   const entries = useInfiniteQuery({
     queryKey: ['audit', query],
     initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam, signal }) =>
-      answer(api.GET('/api/v1/audit', { params: { query: { limit: 100, ...query, ...(pageParam ? { cursor: pageParam } : {}) } }, signal })),
+    queryFn: async ({ pageParam, signal }) => {
+      const page = await answer(api.GET('/api/v1/audit', { params: { query: { limit: 100, ...query, ...(pageParam ? { cursor: pageParam } : {}) } }, signal }));
+      // Only exports are text.
+      return typeof page === 'string' ? { items: [] } : page;
+    },
     getNextPageParam: (page) => page.next_cursor ?? undefined,
   });
   const rows = entries.data?.pages.flatMap((page) => page.items) ?? [];

@@ -126,8 +126,8 @@ function Artifacts() {
     queryKey: ['artifacts'],
     initialPageParam: undefined as string | undefined,
     queryFn: async ({ pageParam, signal }) => {
-      const page = await answer(api.GET('/api/v1/artifacts', { params: { query: { limit: 50, ...(pageParam ? { cursor: pageParam } : {}) } }, signal }));
-      return { items: page.items, next_cursor: page.next_cursor };
+      const page = await answer(api.GET('/api/v1/artifacts', { params: { query: { limit: 50, ...(pageParam ? { cursor: Number(pageParam) } : {}) } }, signal }));
+      return { items: page.artifacts, next_cursor: page.next_cursor };
     },
     getNextPageParam: (page) => page.next_cursor ?? undefined,
   });

@@ -52,7 +52,7 @@ export function seriesQuery(name: string, range: Range) {
   return queryOptions({
     queryKey: ['series', name, range],
     queryFn: ({ signal }) => {
-      const from = new Date(Date.now() - RANGES[range] * 1000).toISOString();
+      const from = Math.floor(Date.now() / 1000) - RANGES[range];
       return answer(api.GET('/api/v1/series', { params: { query: { name, from, points: POINTS } }, signal }));
     },
     refetchInterval: EVERY,
