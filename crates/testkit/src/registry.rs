@@ -100,7 +100,8 @@ impl FakeRegistry {
     /// If it cannot be packed.
     #[must_use]
     pub fn add(&self, name: &str, tag: &str, root: &Path, env: &[&str]) -> String {
-        let tar = Command::new("tar").arg("-C").arg(root).args(["-cf", "-", "."]).output().expect("tar").stdout;
+        let tar =
+            Command::new("tar").arg("-C").arg(root).args(["-cf", "-", "."]).output().expect("tar").stdout;
         let config = serde_json::json!({
             "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
             "os": "linux",
@@ -164,7 +165,8 @@ fn serve(stream: &TcpStream, shelf: &Mutex<Shelf>) {
         let mut words = first.split(' ');
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let (status, kind, body) = answer(method, path, &authorization, shelf);
-        let mut head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nContent-Type: {kind}\r\n", body.len());
+        let mut head =
+            format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nContent-Type: {kind}\r\n", body.len());
         if status.starts_with("401") {
             head += "WWW-Authenticate: Basic realm=\"test\"\r\n";
         } else if path.contains("/manifests/") {
@@ -179,11 +181,18 @@ fn serve(stream: &TcpStream, shelf: &Mutex<Shelf>) {
     }
 }
 
-fn answer(method: &str, path: &str, authorization: &str, shelf: &Mutex<Shelf>) -> (&'static str, &'static str, Vec<u8>) {
+fn answer(
+    method: &str,
+    path: &str,
+    authorization: &str,
+    shelf: &Mutex<Shelf>,
+) -> (&'static str, &'static str, Vec<u8>) {
     const JSON: &str = "application/json";
     let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
     shelf.asked.push(format!("{method} {path}"));
-    let error = |code: &str| serde_json::json!({ "errors": [{ "code": code, "message": code }] }).to_string().into_bytes();
+    let error = |code: &str| {
+        serde_json::json!({ "errors": [{ "code": code, "message": code }] }).to_string().into_bytes()
+    };
     if shelf.down {
         return ("503 Service Unavailable", JSON, error("UNAVAILABLE"));
     }

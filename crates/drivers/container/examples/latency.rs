@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example")]
 
 use fleetfoot_driver::{CellRequest, Command, Driver};
-use fleetfoot_driver_container::{ContainerDriver, ContainerEngine, ContainerOptions, Endpoint, Network, Pull};
+use fleetfoot_driver_container::{
+    ContainerDriver, ContainerEngine, ContainerOptions, Endpoint, Network, Pull,
+};
 use fleetfoot_model::ids::{AttemptRef, Epoch, JobId};
 use std::time::Instant;
 

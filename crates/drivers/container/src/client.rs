@@ -112,14 +112,16 @@ impl Client {
         let (status_code, body) = answer;
         let json: Result<serde_json::Value, _> = serde_json::from_slice(&body);
         if !(200..300).contains(&status_code) {
-            let message = json.ok().and_then(|j| Some(j.get("message")?.as_str()?.to_owned())).unwrap_or_default();
+            let message =
+                json.ok().and_then(|j| Some(j.get("message")?.as_str()?.to_owned())).unwrap_or_default();
             return Ok(Err(bollard::errors::Error::DockerResponseServerError { status_code, message }));
         }
-        Ok(json.and_then(|mut json| {
-            translate(&mut json);
-            serde_json::from_value(json)
-        })
-        .map_err(|err| bollard::errors::Error::JsonSerdeError { err }))
+        Ok(json
+            .and_then(|mut json| {
+                translate(&mut json);
+                serde_json::from_value(json)
+            })
+            .map_err(|err| bollard::errors::Error::JsonSerdeError { err }))
     }
 
     /// Looks at a container.
@@ -183,7 +185,8 @@ fn translate(json: &mut serde_json::Value) {
         serde_json::Value::Array(all) => all.iter_mut().for_each(translate),
         serde_json::Value::Object(fields) => {
             for (key, value) in fields {
-                let is_state = key == "State" || (key == "Status" && value.as_str().is_some_and(|v| !v.contains(' ')));
+                let is_state =
+                    key == "State" || (key == "Status" && value.as_str().is_some_and(|v| !v.contains(' ')));
                 match value.as_str() {
                     Some("initialized" | "configured") if is_state => *value = "created".into(),
                     Some("stopped") if is_state => *value = "exited".into(),
@@ -226,10 +229,15 @@ mod tests {
 
     #[test]
     fn states_of_podman_become_states_of_docker() {
-        let mut json = serde_json::json!([{ "State": "stopped", "Status": "Up 2 seconds" }, { "State": "odd" }]);
+        let mut json =
+            serde_json::json!([{ "State": "stopped", "Status": "Up 2 seconds" }, { "State": "odd" }]);
         translate(&mut json);
-        assert_eq!(json, serde_json::json!([{ "State": "exited", "Status": "Up 2 seconds" }, { "State": "dead" }]));
-        let mut json = serde_json::json!({ "State": { "Status": "stopped", "Health": { "Status": "healthy" } } });
+        assert_eq!(
+            json,
+            serde_json::json!([{ "State": "exited", "Status": "Up 2 seconds" }, { "State": "dead" }])
+        );
+        let mut json =
+            serde_json::json!({ "State": { "Status": "stopped", "Health": { "Status": "healthy" } } });
         translate(&mut json);
         assert_eq!(json["State"]["Status"], "exited");
         assert_eq!(quoted("{\"a b\"}"), "%7B%22a%20b%22%7D");

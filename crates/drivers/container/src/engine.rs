@@ -47,7 +47,9 @@ pub struct ContainerEngine {
 
 impl std::fmt::Debug for ContainerEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ContainerEngine").field("endpoint", &self.shared.client.endpoint).finish_non_exhaustive()
+        f.debug_struct("ContainerEngine")
+            .field("endpoint", &self.shared.client.endpoint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -219,7 +221,10 @@ impl ContainerEngine {
 pub(crate) async fn remove_container(client: &Client, id: &str) -> Result<(), DriverError> {
     for tries in 0.. {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        let error = match client.raw("remove a container", client.docker.remove_container(id, Some(options))).await? {
+        let error = match client
+            .raw("remove a container", client.docker.remove_container(id, Some(options)))
+            .await?
+        {
             Ok(()) => return Ok(()),
             Err(e) => e,
         };

@@ -3,7 +3,9 @@
 //! which the parts run side by side.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "tests")]
 
-use fleetfoot_driver::containers::{Container, Containers, Credentials, Group, GroupRequest, Image, ImageSource};
+use fleetfoot_driver::containers::{
+    Container, Containers, Credentials, Group, GroupRequest, Image, ImageSource,
+};
 use fleetfoot_driver::{Cell, CellRequest, Command, DriverErrorKind, Signal};
 use fleetfoot_driver_conformance::{alive, eventually, finish, fresh_tag, line};
 use fleetfoot_driver_container::{ContainerEngine, ContainerOptions, Endpoint, Keep, KeepPolicy, Pull};
@@ -58,7 +60,8 @@ impl World {
         };
         let notes = Arc::<Mutex<Vec<String>>>::default();
         let ours = notes.clone();
-        let request = GroupRequest { cell, notes: Arc::new(move |l: &str| ours.lock().unwrap().push(l.to_owned())) };
+        let request =
+            GroupRequest { cell, notes: Arc::new(move |l: &str| ours.lock().unwrap().push(l.to_owned())) };
         let engine = ContainerEngine::new(options.clone()).unwrap();
         let group = engine.open(request).await.unwrap();
         Self { options, engine, group, attempt, notes, dir }
@@ -136,7 +139,8 @@ fn left(engine: &PrivateEngine, tag: &str) -> Vec<String> {
 
 async fn job_container(engine: &PrivateEngine) {
     let world = World::new(options(engine)).await;
-    let mut container = world.container("--hostname box -e FROM_OPTIONS='a b' --add-host other:127.0.0.9").await;
+    let mut container =
+        world.container("--hostname box -e FROM_OPTIONS='a b' --add-host other:127.0.0.9").await;
     container.env.insert("FROM_CONTAINER".into(), "--privileged\n\"x\"=,".into());
     container.volumes = vec!["data:/data".into(), "/scratch".into()];
     let cell = world.group.cell(container).await.unwrap();
@@ -248,7 +252,11 @@ async fn actions(engine: &PrivateEngine) {
     // From a Dockerfile, without what is ignored, and never from outside of its directory.
     let context = world.dir.path().join("action");
     std::fs::create_dir_all(context.join("sub")).unwrap();
-    std::fs::write(context.join("Dockerfile"), format!("FROM {SMALL_IMAGE}\nCOPY . /here/\nENV BUILT=yes\nENTRYPOINT [\"ls\", \"/here\"]\n")).unwrap();
+    std::fs::write(
+        context.join("Dockerfile"),
+        format!("FROM {SMALL_IMAGE}\nCOPY . /here/\nENV BUILT=yes\nENTRYPOINT [\"ls\", \"/here\"]\n"),
+    )
+    .unwrap();
     std::fs::write(context.join(".dockerignore"), "secret*\n").unwrap();
     for name in ["secret.txt", "file with space", "sub/x"] {
         std::fs::write(context.join(name), "x").unwrap();
@@ -322,7 +330,10 @@ async fn escapes(engine: &PrivateEngine) {
     let cell = cell.as_ref();
     let fails = [
         ("a file of the host by its path", format!("cat {}/host-secret", world.dir.path().display())),
-        ("the root of the host through /proc", format!("cat /proc/1/root{}/host-secret", world.dir.path().display())),
+        (
+            "the root of the host through /proc",
+            format!("cat /proc/1/root{}/host-secret", world.dir.path().display()),
+        ),
         ("sysrq", "echo h > /proc/sysrq-trigger".into()),
         ("settings of the kernel", "echo 1 > /proc/sys/kernel/panic".into()),
         ("mount", "mount -t tmpfs none /mnt || mount -t tmpfs none /tmp".into()),
@@ -351,7 +362,8 @@ async fn escapes(engine: &PrivateEngine) {
     let (_, out) = world.script(cell, "kill -9 1; kill -9 -1; true").await;
     let (code, again) = world.script(cell, "echo still here").await;
     assert_eq!((code, again.as_str()), (Some(0), "still here\n"), "{out}");
-    let (_, status) = world.script(cell, "grep -E 'NoNewPrivs|Seccomp:|CapEff|CapBnd' /proc/self/status").await;
+    let (_, status) =
+        world.script(cell, "grep -E 'NoNewPrivs|Seccomp:|CapEff|CapBnd' /proc/self/status").await;
     let field = |name: &str| {
         let line = status.lines().find(|l| l.starts_with(name)).unwrap_or_default();
         line.split_whitespace().last().unwrap_or_default().to_owned()
@@ -391,7 +403,9 @@ async fn keeping_and_sweeping(engine: &PrivateEngine) {
     let strange = stranger.cell("").await;
     let kept = living.engine.kept().await.unwrap();
     assert_eq!(kept.len(), 2, "{kept:?}");
-    assert!(kept.iter().all(|k| k.failed && k.image == SMALL_IMAGE) && kept[0].finished_at >= kept[1].finished_at);
+    assert!(
+        kept.iter().all(|k| k.failed && k.image == SMALL_IMAGE) && kept[0].finished_at >= kept[1].finished_at
+    );
     // What a dead runner left goes; what lives, what is kept, and what is another's stays.
     let removed = living.engine.sweep_except(&[living.attempt]).await.unwrap();
     assert_eq!(removed.len(), 4, "container, network, volume, and one kept too many: {removed:?}");
@@ -437,7 +451,11 @@ async fn pulls(engine: &PrivateEngine, open: &FakeRegistry, private: &FakeRegist
     let same = pull(&world, &format!("{}/library/thing@{digest}", open.host()), None).await.unwrap();
     assert_eq!(same.id, image.id);
     let (code, _, out) = world
-        .action(Container { image, command: words(&["/bin/sh", "-c", "echo $WHERE"]), ..world.container("").await })
+        .action(Container {
+            image,
+            command: words(&["/bin/sh", "-c", "echo $WHERE"]),
+            ..world.container("").await
+        })
         .await;
     assert_eq!((code, out.as_str()), (Some(0), "mirror\n"));
     // Not there, not allowed, not right, right.
@@ -446,7 +464,10 @@ async fn pulls(engine: &PrivateEngine, open: &FakeRegistry, private: &FakeRegist
     let app = format!("{}/team/app:2", private.host());
     for who in [None, Some(("user", "wrong-password"))] {
         let error = pull(&world, &app, who).await.unwrap_err();
-        assert!(error.kind == DriverErrorKind::Denied && !error.to_string().contains("wrong-password"), "{error}");
+        assert!(
+            error.kind == DriverErrorKind::Denied && !error.to_string().contains("wrong-password"),
+            "{error}"
+        );
     }
     let image = pull(&world, &app, Some(("user", "secret"))).await.unwrap();
     assert!(image.env.contains(&("WHERE".into(), "private".into())));
@@ -462,7 +483,11 @@ async fn pulls(engine: &PrivateEngine, open: &FakeRegistry, private: &FakeRegist
     assert_eq!(error.kind, DriverErrorKind::Unavailable, "{error}");
     // The runner's own credentials; the mirror is down, and the registry itself is asked.
     let file = world.dir.path().join("config.json");
-    std::fs::write(&file, format!("{{\"auths\":{{\"{}\":{{\"auth\":\"dXNlcjpzZWNyZXQ=\"}}}}}}", private.host())).unwrap();
+    std::fs::write(
+        &file,
+        format!("{{\"auths\":{{\"{}\":{{\"auth\":\"dXNlcjpzZWNyZXQ=\"}}}}}}", private.host()),
+    )
+    .unwrap();
     let own = World::new(ContainerOptions { credentials_file: Some(file), ..config }).await;
     pull(&own, &app, None).await.unwrap();
     for world in [&world, &own] {
@@ -593,7 +618,10 @@ async fn podman() {
 
 #[tokio::test]
 async fn an_engine_that_is_not_there_is_said_to_be() {
-    let config = ContainerOptions { endpoint: Endpoint::Socket("/nonexistent/docker.sock".into()), ..ContainerOptions::default() };
+    let config = ContainerOptions {
+        endpoint: Endpoint::Socket("/nonexistent/docker.sock".into()),
+        ..ContainerOptions::default()
+    };
     let error = ContainerEngine::new(config).unwrap_err();
     assert_eq!(error.kind, DriverErrorKind::Unavailable);
     assert!(error.to_string().contains("next: systemctl start docker"), "{error}");

@@ -168,7 +168,8 @@ impl ContainerGroup {
         let removes_itself = body.host_config.as_ref().is_some_and(|h| h.auto_remove == Some(true));
         let doing = format!("make the {role} container");
         let made = client.call(&doing, client.docker.create_container(Some(options.build()), body)).await?;
-        let made = Made { id: made.id, name: name.to_owned(), role, keeper: None, nest: None, removes_itself };
+        let made =
+            Made { id: made.id, name: name.to_owned(), role, keeper: None, nest: None, removes_itself };
         self.lock().made.push(made.clone());
         Ok(made)
     }
@@ -225,7 +226,9 @@ impl ContainerGroup {
         let ended = client.docker.wait_container(&made.id, None).next().await;
         let code = match ended {
             Some(Ok(ended)) => format!("with code {}", ended.status_code),
-            Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => format!("with code {code}"),
+            Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => {
+                format!("with code {code}")
+            }
             _ => "at once".to_owned(),
         };
         let output = services::last_output(client, &made.id, 4096).await;
@@ -287,10 +290,8 @@ impl ContainerGroup {
             Ok(())
         };
         client.call("wait for the end of a container", wait).await?;
-        let leave = bollard::models::NetworkDisconnectRequest {
-            container: made.id.clone(),
-            force: Some(true),
-        };
+        let leave =
+            bollard::models::NetworkDisconnectRequest { container: made.id.clone(), force: Some(true) };
         let _ = client.raw("disconnect a container", docker.disconnect_network(&self.network, leave)).await?;
         let name = names::kept(&made.id, failed, &made.name);
         let rename = RenameContainerOptionsBuilder::new().name(&name).build();
@@ -369,12 +370,18 @@ impl ContainerGroup {
             self.start(&made).await?;
             let mut end = client.docker.wait_container(&made.id, None);
             let end = tokio::time::timeout(self.shared.options.pull_timeout, end.next()).await;
-            Ok(match end.map_err(|_| DriverError::new(DriverErrorKind::Unavailable, "the helper does not end"))? {
-                Some(Ok(end)) => end.status_code,
-                Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => code,
-                Some(Err(e)) => return Err(error::engine(&client.endpoint, "wait for a helper container", &e)),
-                None => 0,
-            })
+            Ok(
+                match end
+                    .map_err(|_| DriverError::new(DriverErrorKind::Unavailable, "the helper does not end"))?
+                {
+                    Some(Ok(end)) => end.status_code,
+                    Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => code,
+                    Some(Err(e)) => {
+                        return Err(error::engine(&client.endpoint, "wait for a helper container", &e));
+                    }
+                    None => 0,
+                },
+            )
         };
         let code = run.await;
         remove_container(client, &made.id).await?;
@@ -431,9 +438,14 @@ impl Group for ContainerGroup {
         let own = container.entrypoint.clone().or(parsed.entrypoint.map(|e| vec![e]));
         let mut words = own.clone().or(found.entrypoint).unwrap_or_default();
         // As the engine does it: another entry point does not get the image's arguments.
-        words.extend(container.command.clone().or(if own.is_some() { None } else { found.cmd }).unwrap_or_default());
+        words.extend(
+            container.command.clone().or(if own.is_some() { None } else { found.cmd }).unwrap_or_default(),
+        );
         if words.first().is_none_or(String::is_empty) {
-            let message = format!("the image '{}' says nothing to run, and neither does the action", container.image.reference);
+            let message = format!(
+                "the image '{}' says nothing to run, and neither does the action",
+                container.image.reference
+            );
             return Err(DriverError::new(DriverErrorKind::Invalid, message));
         }
         let directory = match (&container.working_directory, &parsed.workdir, found.working_dir) {
