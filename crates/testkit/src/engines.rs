@@ -88,7 +88,10 @@ impl PrivateEngine {
     #[must_use]
     pub fn start(kind: EngineKind, insecure: &[String]) -> Option<Self> {
         if let Some(reason) = engine_missing(kind) {
-            eprintln!("skipped: {}: {reason}", kind.name());
+            #[expect(clippy::print_stderr, reason = "tests say why something was not tested")]
+            {
+                eprintln!("skipped: {}: {reason}", kind.name());
+            }
             return None;
         }
         // Names of sockets are short.
@@ -105,7 +108,10 @@ impl PrivateEngine {
             engine.cli(&["version"]).status.success().then_some(())
         });
         engine.import(SMALL_IMAGE, &small_root(engine.directory.path()));
-        eprintln!("tested: {} at {}", kind.name(), engine.socket().display());
+        #[expect(clippy::print_stderr, reason = "tests say what was tested")]
+        {
+            eprintln!("tested: {} at {}", kind.name(), engine.socket().display());
+        }
         Some(engine)
     }
 
@@ -298,11 +304,14 @@ fn docker(directory: &Path, insecure: &[String]) -> Child {
 fn podman(directory: &Path, insecure: &[String]) -> Child {
     let path = |name: &str| directory.join(name).display().to_string();
     let write = |name: &str, text: String| fs::write(directory.join(name), text).expect("a configuration");
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nproc).maximum;
+    let most = most.map_or("-1".to_owned(), |n| n.to_string());
     write(
         "containers.conf",
-        "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n[engine]\nruntime = \"runc\"\n\
-         cgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\n"
-            .into(),
+        format!(
+            "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc={most}:{most}\"]\n[engine]\n\
+             runtime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\n"
+        ),
     );
     let registries: String =
         insecure.iter().map(|r| format!("[[registry]]\nlocation = \"{r}\"\ninsecure = true\n")).collect();

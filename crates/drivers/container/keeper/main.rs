@@ -79,10 +79,14 @@ unsafe fn serve(control: i32, signals: i32) {
     }
     match word[0] {
         b'R' if fds[4] >= 0 => {
-            if fork(0) == 0 {
+            let pid = fork(0);
+            if pid == 0 {
                 close(control);
                 close(signals);
                 supervise(&fds)
+            }
+            if pid < 0 {
+                tell(fds[4], b'P', -pid as i32);
             }
             for fd in fds {
                 close(fd);
@@ -127,6 +131,14 @@ unsafe fn say_environment(control: i32, envp: *const *const u8) {
     }
 }
 
+/// A message of a report: what, and a number.
+unsafe fn tell(report: i32, what: u8, number: i32) {
+    let mut message = [0u8; MESSAGE];
+    message[0] = what;
+    put(&mut message, 4, &number.to_le_bytes());
+    send(report, &message);
+}
+
 unsafe fn end_everything() {
     // Whoever forks while we walk is met by the next round.
     while kill(-1, SIGKILL_NUMBER) == 0 {
@@ -152,7 +164,11 @@ unsafe fn supervise(fds: &[i32; 5]) -> ! {
     }
     plan.unmap();
     let mut supervisor = Supervisor { leader: leader as i32, report, ended: leader <= 0, released: leader <= 0 };
-    supervisor.say(b'S', leader as i32);
+    if leader < 0 {
+        tell(report, b'P', -leader as i32);
+        exit(1)
+    }
+    tell(report, b'S', 0);
     let mut listening = true;
     loop {
         let mut polled = [PollFd::read(signals), PollFd::read(if listening { report } else { -1 })];
@@ -180,13 +196,6 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    unsafe fn say(&self, tag: u8, value: i32) {
-        let mut message = [0u8; MESSAGE];
-        message[0] = tag;
-        put(&mut message, 4, &value.to_le_bytes());
-        send(self.report, &message);
-    }
-
     /// Collects what has ended; `true` if nothing is left.
     unsafe fn collect(&mut self) -> bool {
         loop {
@@ -362,15 +371,10 @@ unsafe fn lead(plan: &Plan, stdio: [i32; 3], report: i32) -> ! {
         dup_onto(*fd, target as i32);
     }
     reset_signals();
-    let mut message = [0u8; MESSAGE];
-    message[0] = b'H';
-    // The runner's kernel adds who we are, in its own numbers.
-    send(report, &message);
+    // The kernel adds who we are, in the runner's own numbers.
+    tell(report, b'H', 0);
     let failed = |what: u8, error: i32| -> ! {
-        let mut message = [0u8; MESSAGE];
-        message[0] = what;
-        put(&mut message, 4, &error.to_le_bytes());
-        send(report, &message);
+        tell(report, what, error);
         exit(127)
     };
     let rc = chdir(plan.directory());

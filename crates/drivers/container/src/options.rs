@@ -438,3 +438,105 @@ fn device(text: &str) -> Result<(String, String, String), DriverError> {
     }
     Ok((host.to_owned(), inside.to_owned(), rights.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parsed(text: &str) -> Parsed {
+        parse(text, &[]).unwrap()
+    }
+
+    #[test]
+    fn what_people_write() {
+        let got = parsed(
+            "--health-cmd \"pg_isready -U 'me'\" --health-interval=10s --health-timeout 1m30s --health-retries 5 \
+             -e A=b=c --env 'X= --privileged' --memory 1.5g --cpus 2 --shm-size=64m --tmpfs /t:size=1m --ulimit \
+             nofile=10:20 -u 1000:1000 --workdir /w --hostname box --network-alias db --read-only --init --rm \
+             --dns 127.0.0.1 --add-host a:1.2.3.4 -m 2g",
+        );
+        assert_eq!(got.health_cmd.as_deref(), Some("pg_isready -U 'me'"));
+        assert_eq!(got.health_timeout, Some(Duration::from_secs(90)));
+        assert_eq!(got.env[1], ("X".into(), " --privileged".into()));
+        assert_eq!((got.memory, got.cpus, got.shm_size), (Some(2 << 30), Some(2.0), Some(64 << 20)));
+        assert_eq!(got.ulimit, [("nofile".into(), 10, 20)]);
+        assert!(got.read_only && got.init && !got.privileged);
+        assert_eq!(parsed("  \n "), Parsed::default());
+        // What follows an option that wants a value is its value.
+        assert_eq!(parsed("--health-cmd --privileged").health_cmd.as_deref(), Some("--privileged"));
+    }
+
+    #[test]
+    fn what_is_refused_says_what_is_allowed() {
+        for bad in [
+            "--privileged",
+            "--privileged=true",
+            "--pid host",
+            "--ipc=host",
+            "--network=host",
+            "--net host",
+            "--device /dev/sda",
+            "--security-opt seccomp=unconfined",
+            "--cap-add ALL",
+            "--volumes-from x",
+            "--mount type=bind",
+            "-v /:/x",
+            "-v/:/x",
+            "-p 80",
+            "--userns=host",
+            "--uts host",
+            "--cgroup-parent x",
+            "--runtime x",
+            "--oom-score-adj -1000",
+            "-it",
+            "--",
+            "-",
+            "alpine",
+            "--env",
+            "--memory x",
+            "--memory -1",
+            "--cpus 0",
+            "--hostname -x",
+            "--hostname 'a b'",
+            "--dns x",
+            "--workdir x",
+            "--ulimit x",
+            "--label fleetfoot.runner=x",
+            "--tmpfs x",
+            "--read-only=maybe",
+            "'",
+        ] {
+            let error = parse(bad, &[]).unwrap_err();
+            assert_eq!(error.kind, DriverErrorKind::Invalid, "{bad}");
+        }
+        let text = parse("--device /dev/fuse", &[]).unwrap_err().to_string();
+        assert!(text.contains("allowed_options = [\"--device\"]"), "{text}");
+        let text = parse("--frobnicate", &[]).unwrap_err().to_string();
+        assert!(text.contains("allowed are --add-host"), "{text}");
+        let got =
+            parse("--device /dev/fuse --privileged", &["--device".into(), "privileged".into()]).unwrap();
+        assert_eq!(got.device, [("/dev/fuse".into(), "/dev/fuse".into(), "rwm".into())]);
+        assert!(got.privileged);
+        // Not even the operator: what has a place of its own.
+        assert!(parse("--network host", &["--network".into()]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_fence_stays_closed(text in "[-a-z0-9 ='\"\\n,:/\\\\]{0,60}") {
+            if let Ok(got) = parse(&text, &[]) {
+                prop_assert!(!got.privileged && got.cap_add.is_empty() && got.device.is_empty());
+                prop_assert!(got.security_opt.is_empty() && got.pid.is_none() && got.ipc.is_none());
+                prop_assert!(got.sysctl.is_empty() && got.group_add.is_empty() && got.gpus.is_none());
+            }
+        }
+
+        #[test]
+        fn a_quoted_value_stays_a_value(value in "[^\\x00]{0,40}") {
+            let text = format!("--health-cmd {} --init", shlex::try_quote(&value).unwrap());
+            let got = parse(&text, &[]).unwrap();
+            prop_assert_eq!(got, Parsed { health_cmd: Some(value), init: true, ..Parsed::default() });
+        }
+    }
+}

@@ -39,6 +39,7 @@ pub(super) async fn build(
     let Some(stdout) = tar.stdout.take() else {
         return Err(DriverError::new(DriverErrorKind::Other, "cannot read the packed context"));
     };
+    group.network_is_there().await?;
     let result = send(group, stdout, &inside).await;
     // It ended with its output; with an error it may still have some.
     let _ = tar.start_kill();
@@ -124,15 +125,9 @@ fn pack(context: &Path, dockerfile: &str) -> Result<tokio::process::Child, Drive
     names.write_all(&list).map_err(failed)?;
     std::io::Seek::rewind(&mut names).map_err(failed)?;
     tokio::process::Command::new("tar")
-        .args([
-            "--create",
-            "--no-recursion",
-            "--null",
-            "--verbatim-files-from",
-            "--files-from=-",
-            "--directory",
-        ])
+        .args(["--create", "--directory"])
         .arg(context)
+        .args(["--no-recursion", "--null", "--verbatim-files-from", "--files-from=-"])
         .stdin(Stdio::from(names))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
