@@ -151,7 +151,7 @@ unsafe fn supervise(fds: &[i32; 5]) -> ! {
         close(fd);
     }
     plan.unmap();
-    let mut supervisor = Supervisor { leader: leader as i32, report, ended: leader <= 0 };
+    let mut supervisor = Supervisor { leader: leader as i32, report, ended: leader <= 0, released: leader <= 0 };
     supervisor.say(b'S', leader as i32);
     let mut listening = true;
     loop {
@@ -172,7 +172,11 @@ unsafe fn supervise(fds: &[i32; 5]) -> ! {
 struct Supervisor {
     leader: i32,
     report: i32,
+    /// The leader has ended, and the runner was told.
     ended: bool,
+    /// The runner knows, or does not ask any more. Until then the leader is not collected, so that its
+    /// number is nobody else's.
+    released: bool,
 }
 
 impl Supervisor {
@@ -186,27 +190,43 @@ impl Supervisor {
     /// Collects what has ended; `true` if nothing is left.
     unsafe fn collect(&mut self) -> bool {
         loop {
-            let (pid, status, usage) = wait_any(WNOHANG);
+            let (pid, status, usage) = look_at_ended();
             if pid <= 0 {
                 return pid < 0;
             }
-            if pid == self.leader as isize && !self.ended {
-                self.ended = true;
-                let mut message = [0u8; MESSAGE];
-                message[0] = b'X';
-                put(&mut message, 4, &status.to_le_bytes());
-                let numbers = [
-                    usage.utime_s * 1_000_000 + usage.utime_us,
-                    usage.stime_s * 1_000_000 + usage.stime_us,
-                    usage.maxrss_kib,
-                    usage.inblock,
-                    usage.oublock,
-                ];
-                for (i, number) in numbers.iter().enumerate() {
-                    put(&mut message, 8 + i * 8, &number.to_le_bytes());
+            if pid == self.leader as isize && !self.released {
+                if !self.ended {
+                    self.tell_end(status, &usage);
                 }
-                send(self.report, &message);
+                // Others that ended wait behind it, not for long.
+                return false;
             }
+            collect_one(pid as i32);
+        }
+    }
+
+    unsafe fn tell_end(&mut self, status: i32, usage: &Usage) {
+        self.ended = true;
+        let mut message = [0u8; MESSAGE];
+        message[0] = b'X';
+        put(&mut message, 4, &status.to_le_bytes());
+        let numbers = [
+            usage.utime_s * 1_000_000 + usage.utime_us,
+            usage.stime_s * 1_000_000 + usage.stime_us,
+            usage.maxrss_kib,
+            usage.inblock,
+            usage.oublock,
+        ];
+        for (i, number) in numbers.iter().enumerate() {
+            put(&mut message, 8 + i * 8, &number.to_le_bytes());
+        }
+        send(self.report, &message);
+    }
+
+    unsafe fn release(&mut self) {
+        self.released = true;
+        if self.collect() {
+            exit(0)
         }
     }
 
@@ -214,10 +234,12 @@ impl Supervisor {
     unsafe fn obey(&mut self) -> bool {
         let mut word = [0u8; 2];
         if read(self.report, word.as_mut_ptr(), 2) < 2 {
+            self.release();
             return false;
         }
         match word[0] {
             // Before its leader is collected the number of the group is nobody else's.
+            b'D' => self.release(),
             b'G' if !self.ended => {
                 kill(-self.leader, word[1] as i32);
             }
@@ -339,7 +361,7 @@ unsafe fn lead(plan: &Plan, stdio: [i32; 3], report: i32) -> ! {
     for (target, fd) in stdio.iter().enumerate() {
         dup_onto(*fd, target as i32);
     }
-    unblock_signals();
+    reset_signals();
     let mut message = [0u8; MESSAGE];
     message[0] = b'H';
     // The runner's kernel adds who we are, in its own numbers.

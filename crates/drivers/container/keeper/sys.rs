@@ -26,6 +26,7 @@ mod arch {
     pub const CLOSE: usize = 3;
     pub const MMAP: usize = 9;
     pub const MUNMAP: usize = 11;
+    pub const SIGACTION: usize = 13;
     pub const SIGPROCMASK: usize = 14;
     pub const NANOSLEEP: usize = 35;
     pub const GETPID: usize = 39;
@@ -42,6 +43,7 @@ mod arch {
     pub const PRCTL: usize = 157;
     pub const GETDENTS64: usize = 217;
     pub const EXIT_GROUP: usize = 231;
+    pub const WAITID: usize = 247;
     pub const OPENAT: usize = 257;
     pub const FCHOWNAT: usize = 260;
     pub const PPOLL: usize = 271;
@@ -64,8 +66,10 @@ mod arch {
     pub const PPOLL: usize = 73;
     pub const SIGNALFD4: usize = 74;
     pub const EXIT_GROUP: usize = 94;
+    pub const WAITID: usize = 95;
     pub const NANOSLEEP: usize = 101;
     pub const KILL: usize = 129;
+    pub const SIGACTION: usize = 134;
     pub const SIGPROCMASK: usize = 135;
     pub const SETSID: usize = 157;
     pub const PRCTL: usize = 167;
@@ -256,8 +260,13 @@ pub unsafe fn block_signals(set: u64) -> i32 {
     call(SIGNALFD4, [usize::MAX, &raw const set as usize, 8, O_CLOEXEC, 0, 0]) as i32
 }
 
-pub unsafe fn unblock_signals() {
+/// All signals as a program expects them: not blocked, not ignored. Engines hand some down ignored.
+pub unsafe fn reset_signals() {
     const SETMASK: usize = 2;
+    let default = [0u64; 4];
+    for number in 1..=64 {
+        call(SIGACTION, [number, default.as_ptr() as usize, 0, 8, 0, 0]);
+    }
     let none = 0u64;
     call(SIGPROCMASK, [SETMASK, &raw const none as usize, 0, 8, 0, 0]);
 }
@@ -301,6 +310,28 @@ pub unsafe fn wait_any(options: usize) -> (isize, i32, Usage) {
     let mut usage = Usage::default();
     let pid = call(WAIT4, [usize::MAX, &raw mut status as usize, options, &raw mut usage as usize, 0, 0]);
     (pid, status, usage)
+}
+
+/// Looks at a child that has ended and leaves it: pid (0: none has ended, negative: none is left), status
+/// in the form of `wait4`, usage.
+pub unsafe fn look_at_ended() -> (isize, i32, Usage) {
+    const ALL: usize = 0;
+    const EXITED_NOHANG_NOWAIT: usize = 4 | 1 | 0x0100_0000;
+    let mut found = [0i32; 32];
+    let mut usage = Usage::default();
+    let rc = call(
+        WAITID,
+        [ALL, 0, found.as_mut_ptr() as usize, EXITED_NOHANG_NOWAIT, &raw mut usage as usize, 0],
+    );
+    // How it ended, then (behind a gap) who, as whom, and with what.
+    let (code, pid, status) = (found[2], found[4], found[6]);
+    let status = if code == 1 { status << 8 } else { status };
+    (if rc < 0 { rc } else { pid as isize }, status, usage)
+}
+
+/// Collects one child that has ended.
+pub unsafe fn collect_one(pid: i32) {
+    call(WAIT4, [pid as usize, 0, WNOHANG, 0, 0, 0]);
 }
 
 pub unsafe fn connect(path: &[u8]) -> isize {

@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RenameContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
 };
 use fleetfoot_driver::containers::{Container, Group, GroupRequest, Image, ImageSource, Service};
 use fleetfoot_driver::{Cell, DriverError, DriverErrorKind, Exit, Handle, Mount, Running};
@@ -29,6 +30,10 @@ use fleetfoot_model::spec::Limits;
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a container that was told to end may take before it is ended.
+const ENDS_BY_ITSELF: Duration = Duration::from_secs(5);
 
 /// A container that was made.
 #[derive(Clone)]
@@ -38,10 +43,14 @@ pub(crate) struct Made {
     role: &'static str,
     keeper: Option<Arc<Keeper>>,
     nest: Option<PathBuf>,
+    /// The engine removes it as soon as it has ended.
+    removes_itself: bool,
 }
 
 #[derive(Default)]
 struct State {
+    /// Whether a container has a volume with a name.
+    volumes: bool,
     made: Vec<Made>,
     services: Vec<Service>,
     /// Images that were built for this attempt.
@@ -57,6 +66,8 @@ pub(crate) struct ContainerGroup {
     pub(crate) request: GroupRequest,
     pub(crate) paths: Paths,
     network: String,
+    /// The engine makes the network while the first container is made.
+    network_made: tokio::sync::Mutex<Option<tokio::task::JoinHandle<Result<(), DriverError>>>>,
     state: Mutex<State>,
 }
 
@@ -66,10 +77,20 @@ impl ContainerGroup {
             .map_err(|e| DriverError::io("cannot prepare the temporary directory of the job", e))?;
         let network = names::base(&shared.tag, request.cell.attempt);
         shared.client.about().await?;
-        if shared.options.network != Network::None {
-            network::make(&shared, request.cell.attempt, &network).await?;
-        }
-        Ok(Self { shared, request, paths, network, state: Mutex::default() })
+        let made = (shared.options.network != Network::None).then(|| {
+            let (shared, attempt, network) = (shared.clone(), request.cell.attempt, network.clone());
+            tokio::spawn(async move { network::make(&shared, attempt, &network).await })
+        });
+        Ok(Self { shared, request, paths, network, network_made: made.into(), state: Mutex::default() })
+    }
+
+    /// Waits until the network is there; whoever asks first gets the error.
+    pub(crate) async fn network_is_there(&self) -> Result<(), DriverError> {
+        let mut made = self.network_made.lock().await;
+        let Some(task) = made.as_mut() else { return Ok(()) };
+        let result = task.await;
+        *made = None;
+        result.unwrap_or_else(|_| Err(DriverError::new(DriverErrorKind::Other, "the runner is stopping")))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -116,7 +137,11 @@ impl ContainerGroup {
         if let Some(host) = &mut body.host_config {
             host.mounts = Some(common.mounts(&binds, &volumes)?);
             host.port_bindings = (!bindings.is_empty()).then_some(bindings);
+            // Faster than asking for it; Podman would start a program of its own for it.
+            let alone = role != "service" && allowed.keep.keep == Keep::None;
+            host.auto_remove = (alone && self.shared.client.about().await?.name == "docker").then_some(true);
         }
+        self.lock().volumes |= !volumes.is_empty();
         Ok((body, parsed, limits))
     }
 
@@ -129,18 +154,24 @@ impl ContainerGroup {
         parsed: &Parsed,
     ) -> Result<Made, DriverError> {
         let client = &self.shared.client;
+        if client.about().await?.name != "docker" {
+            // Docker looks for the network when it starts a container, Podman when it makes one.
+            self.network_is_there().await?;
+        }
         let mut options = CreateContainerOptionsBuilder::new().name(name);
         if let Some(platform) = &parsed.platform {
             options = options.platform(platform);
         }
+        let removes_itself = body.host_config.as_ref().is_some_and(|h| h.auto_remove == Some(true));
         let doing = format!("make the {role} container");
         let made = client.call(&doing, client.docker.create_container(Some(options.build()), body)).await?;
-        let made = Made { id: made.id, name: name.to_owned(), role, keeper: None, nest: None };
+        let made = Made { id: made.id, name: name.to_owned(), role, keeper: None, nest: None, removes_itself };
         self.lock().made.push(made.clone());
         Ok(made)
     }
 
     async fn start(&self, made: &Made) -> Result<(), DriverError> {
+        self.network_is_there().await?;
         let client = &self.shared.client;
         let doing = format!("start the {} container", made.role);
         client.call(&doing, client.docker.start_container(&made.id, None)).await
@@ -207,12 +238,12 @@ impl ContainerGroup {
         let keep = policy == Keep::All || (policy == Keep::Failed && failed);
         let ends = made.into_iter().map(|m| async move {
             if let Some(keeper) = &m.keeper {
-                keeper.finish(if failed { 1 } else { 0 });
+                keeper.finish(u8::from(failed));
             }
             let result = if keep && m.role != "helper" {
                 self.keep_for_inspection(&m, failed).await
             } else {
-                remove_container(&self.shared.client, &m.id).await
+                self.remove(&m).await
             };
             if result.is_ok()
                 && let Some(nest) = m.nest
@@ -223,6 +254,23 @@ impl ContainerGroup {
         });
         let results = futures_util::future::join_all(ends).await;
         results.into_iter().collect()
+    }
+
+    async fn remove(&self, made: &Made) -> Result<(), DriverError> {
+        let client = &self.shared.client;
+        if made.removes_itself && made.keeper.is_some() {
+            use futures_util::StreamExt;
+            let options = WaitContainerOptionsBuilder::new().condition("removed").build();
+            let mut gone = client.docker.wait_container(&made.id, Some(options));
+            // The keeper ends at once unless something is badly wrong.
+            let gone = async { while gone.next().await.is_some_and(|g| g.is_ok()) {} };
+            let _ = tokio::time::timeout(ENDS_BY_ITSELF, gone).await;
+            return match client.raw("look at a container", client.docker.inspect_container(&made.id, None)).await? {
+                Err(e) if error::is_gone(&e) => Ok(()),
+                _ => remove_container(client, &made.id).await,
+            };
+        }
+        remove_container(client, &made.id).await
     }
 
     async fn keep_for_inspection(&self, made: &Made, failed: bool) -> Result<(), DriverError> {
@@ -255,6 +303,8 @@ impl ContainerGroup {
             state.services.clear();
             (state.made.clone(), state.built.clone(), state.any_image.clone())
         };
+        // What was on its way is there, or is not.
+        let _ = self.network_is_there().await;
         self.end_containers(made, failed).await?;
         // Only when nobody writes any more.
         let owned = owner::give_back(self, any_image.as_deref()).await;
@@ -265,7 +315,9 @@ impl ContainerGroup {
         for image in built {
             remove_image(client, &image).await?;
         }
-        network::remove_volumes(client, &self.shared.tag, self.request.cell.attempt).await?;
+        if self.lock().volumes {
+            network::remove_volumes(client, &self.shared.tag, self.request.cell.attempt).await?;
+        }
         self.lock().torn_down = true;
         owned
     }
@@ -312,8 +364,9 @@ impl ContainerGroup {
         let client = &self.shared.client;
         let run = async {
             self.start(&made).await?;
-            let end = async { Ok(client.docker.wait_container(&made.id, None).next().await) };
-            Ok(match client.call("wait for a helper container", end).await? {
+            let mut end = client.docker.wait_container(&made.id, None);
+            let end = tokio::time::timeout(self.shared.options.pull_timeout, end.next()).await;
+            Ok(match end.map_err(|_| DriverError::new(DriverErrorKind::Unavailable, "the helper does not end"))? {
                 Some(Ok(end)) => end.status_code,
                 Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => code,
                 Some(Err(e)) => return Err(error::engine(&client.endpoint, "wait for a helper container", &e)),

@@ -35,6 +35,7 @@ pub(super) async fn build(group: &ContainerGroup, context: &Path, dockerfile: &P
     let Some(stdout) = tar.stdout.take() else {
         return Err(DriverError::new(DriverErrorKind::Other, "cannot read the packed context"));
     };
+    group.network_is_there().await?;
     let result = send(group, stdout, &inside).await;
     // It ended with its output; with an error it may still have some.
     let _ = tar.start_kill();

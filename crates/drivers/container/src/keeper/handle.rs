@@ -34,7 +34,10 @@ impl CommandHandle {
             };
             match got {
                 // The kernel hands a message of this size over in one piece.
-                Ok(MESSAGE) if message[0] == b'X' => return exit_of(&message),
+                Ok(MESSAGE) if message[0] == b'X' => {
+                    let _ = self.report.try_write(b"D\0");
+                    return exit_of(&message);
+                }
                 Ok(MESSAGE) => {}
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
                 // The supervisor is gone, and with it everything else.
