@@ -8,6 +8,7 @@ mod fake_runner;
 mod git;
 mod holding_runner;
 mod process;
+mod registry;
 mod wait;
 
 pub use engines::{EngineKind, FULL_IMAGE, PrivateEngine, SMALL_IMAGE, engine_missing};
@@ -16,4 +17,5 @@ pub use fake_runner::FakeRunner;
 pub use git::GitRepository;
 pub use holding_runner::HoldingRunner;
 pub use process::{Finished, Fleetfoot, TestRunner, TestServer, resident_bytes};
+pub use registry::FakeRegistry;
 pub use wait::{wait_until, wait_until_async};

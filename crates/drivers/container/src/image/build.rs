@@ -115,8 +115,9 @@ fn pack(context: &Path, dockerfile: &str) -> Result<tokio::process::Child, Drive
     names.write_all(&list).map_err(failed)?;
     std::io::Seek::rewind(&mut names).map_err(failed)?;
     tokio::process::Command::new("tar")
-        .args(["--create", "--no-recursion", "--null", "--verbatim-files-from", "--files-from=-", "--directory"])
+        .args(["--create", "--directory"])
         .arg(context)
+        .args(["--no-recursion", "--null", "--verbatim-files-from", "--files-from=-"])
         .stdin(Stdio::from(names))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -49,7 +49,7 @@ impl Reference {
             _ => (HUB, path),
         };
         let registry = if registry == "index.docker.io" { HUB } else { registry };
-        let fine_registry = !registry.starts_with('-')
+        let fine_registry = registry.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
             && registry.chars().all(|c| c.is_ascii_alphanumeric() || "-.:[]".contains(c));
         let fine_part = |p: &str| {
             !p.is_empty()
