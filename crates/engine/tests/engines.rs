@@ -103,12 +103,16 @@ async fn a_service_beside_a_process(engine: &PrivateEngine) {
     assert_eq!(job.sink.out(), "the page\n");
     assert!(job.sink.all().contains("::group::Output of the service 'web'\nserving\n"), "{}", job.sink.all());
     assert_eq!(result.boundary.boundary, Boundary::Process);
+    assert_clean(engine);
+}
 
-    // One that never works.
+async fn a_service_that_ends(engine: &PrivateEngine) {
     let mut job = on(engine, Job::new(vec![run_step("a", "echo never")]));
     let mut broken = image(SMALL_IMAGE);
     broken.entrypoint = Some("sh".into());
     broken.command = Some("-c 'echo it broke; exit 3'".into());
+    // Without a check it would be taken for ready before it ends.
+    broken.options = Some("--health-cmd true --health-interval 3s".into());
     job.spec().services.insert("broken".into(), broken);
     let result = job.run().await;
     assert_eq!(result.reason, Some(Reason::SetUpFailed), "{:?}", result.message);
@@ -311,6 +315,8 @@ async fn all(kind: EngineKind) {
     lap("workflows");
     an_action_with_all_stages(&engine).await;
     lap("action");
+    a_service_that_ends(&engine).await;
+    lap("a service that ends");
 }
 
 #[tokio::test]
