@@ -10,7 +10,7 @@ use fleetfoot_engine::Fence;
 use fleetfoot_model::boundary::Boundary;
 use fleetfoot_model::spec::{ContainerSpec, StepSpec};
 use fleetfoot_model::state::{Conclusion, Reason};
-use fleetfoot_testkit::{EngineKind, FULL_IMAGE, GitRepository, PrivateEngine, SMALL_IMAGE};
+use fleetfoot_testkit::{EngineKind, FULL_IMAGE, GitRepository, PrivateEngine, SMALL_IMAGE, wait_until};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,11 @@ fn job(engine: &PrivateEngine, steps: Vec<StepSpec>) -> Job {
 
 /// Nothing of any job is left.
 fn assert_clean(engine: &PrivateEngine) {
-    assert_eq!(engine.output(&["ps", "--all", "--quiet"]), "", "containers remain");
+    // Engines remove some of them by themselves, a moment later.
+    let left = || engine.output(&["ps", "--all", "--format", "{{.ID}} {{.Names}} {{.Status}}"]);
+    wait_until(&format!("no container to remain: {}", left()), Duration::from_secs(10), || {
+        left().is_empty().then_some(())
+    });
     let networks = engine.output(&["network", "ls", "--format", "{{.Name}}"]);
     assert!(!networks.contains("fleetfoot"), "networks remain: {networks}");
 }
