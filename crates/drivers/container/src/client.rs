@@ -99,6 +99,38 @@ impl Client {
             .map_err(|_| error::timed_out(&self.endpoint, doing, self.patience))
     }
 
+    /// Asks for something whose states the client's types do not all know: Podman has words of its own.
+    pub(crate) async fn get<T: serde::de::DeserializeOwned>(
+        &self,
+        doing: &str,
+        path: &str,
+    ) -> Result<Result<T, bollard::errors::Error>, DriverError> {
+        let answer = tokio::time::timeout(self.patience, ask(&self.socket, path))
+            .await
+            .map_err(|_| error::timed_out(&self.endpoint, doing, self.patience))?
+            .map_err(|e| error::unavailable(&self.endpoint, &format!("cannot {doing}: {e}")))?;
+        let (status_code, body) = answer;
+        let json: Result<serde_json::Value, _> = serde_json::from_slice(&body);
+        if !(200..300).contains(&status_code) {
+            let message = json.ok().and_then(|j| Some(j.get("message")?.as_str()?.to_owned())).unwrap_or_default();
+            return Ok(Err(bollard::errors::Error::DockerResponseServerError { status_code, message }));
+        }
+        Ok(json.and_then(|mut json| {
+            translate(&mut json);
+            serde_json::from_value(json)
+        })
+        .map_err(|err| bollard::errors::Error::JsonSerdeError { err }))
+    }
+
+    /// Looks at a container.
+    pub(crate) async fn inspect(
+        &self,
+        doing: &str,
+        id: &str,
+    ) -> Result<Result<bollard::models::ContainerInspectResponse, bollard::errors::Error>, DriverError> {
+        self.get(doing, &format!("/containers/{id}/json")).await
+    }
+
     /// Something may be gone already: that is fine.
     pub(crate) async fn removing(
         &self,
@@ -140,5 +172,66 @@ impl Client {
                 })
             })
             .await
+    }
+}
+
+/// States of containers that Podman has beyond those of Docker.
+fn translate(json: &mut serde_json::Value) {
+    const KNOWN: [&str; 8] =
+        ["created", "running", "paused", "restarting", "removing", "exited", "dead", "stopping"];
+    match json {
+        serde_json::Value::Array(all) => all.iter_mut().for_each(translate),
+        serde_json::Value::Object(fields) => {
+            for (key, value) in fields {
+                let is_state = key == "State" || (key == "Status" && value.as_str().is_some_and(|v| !v.contains(' ')));
+                match value.as_str() {
+                    Some("initialized" | "configured") if is_state => *value = "created".into(),
+                    Some("stopped") if is_state => *value = "exited".into(),
+                    Some(word) if key == "State" && !KNOWN.contains(&word) => *value = "dead".into(),
+                    _ => {}
+                }
+                if key == "State" {
+                    translate(value);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// One question in the oldest form of the protocol: the answer ends with the connection.
+async fn ask(socket: &std::path::Path, path: &str) -> std::io::Result<(u16, Vec<u8>)> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::UnixStream::connect(socket).await?;
+    let request = format!("GET /v1.41{path} HTTP/1.0\r\nHost: engine\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    let broken = || std::io::Error::new(std::io::ErrorKind::InvalidData, "not an answer of an engine");
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").ok_or_else(broken)?;
+    let head = String::from_utf8_lossy(&answer[..end]);
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(broken)?;
+    Ok((status, answer.split_off(end + 4)))
+}
+
+/// For the query of a question.
+pub(crate) fn quoted(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_of_podman_become_states_of_docker() {
+        let mut json = serde_json::json!([{ "State": "stopped", "Status": "Up 2 seconds" }, { "State": "odd" }]);
+        translate(&mut json);
+        assert_eq!(json, serde_json::json!([{ "State": "exited", "Status": "Up 2 seconds" }, { "State": "dead" }]));
+        let mut json = serde_json::json!({ "State": { "Status": "stopped", "Health": { "Status": "healthy" } } });
+        translate(&mut json);
+        assert_eq!(json["State"]["Status"], "exited");
+        assert_eq!(quoted("{\"a b\"}"), "%7B%22a%20b%22%7D");
     }
 }

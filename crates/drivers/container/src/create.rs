@@ -10,7 +10,7 @@ use crate::ports::Port;
 use crate::volumes::{self, Source, Volume};
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, DeviceRequest, EndpointSettings, HealthConfig, HostConfig, Mount as EngineMount,
-    MountBindOptions, MountType, MountVolumeOptions, NetworkingConfig, PortBinding, ResourcesUlimits,
+    MountBindOptions, MountType, NetworkingConfig, PortBinding, ResourcesUlimits,
 };
 use fleetfoot_driver::containers::Container;
 use fleetfoot_driver::{DriverError, DriverErrorKind, Mount};
@@ -204,23 +204,23 @@ impl Common<'_> {
         Ok(all)
     }
 
+    /// What a volume with a name is called at the engine.
+    pub(crate) fn volume_name(&self, volume: &Volume) -> Option<String> {
+        match &volume.source {
+            Source::Named(name) => Some(format!("{}-{name}", names::base(self.tag, self.attempt))),
+            _ => None,
+        }
+    }
+
     fn volume(&self, volume: &Volume) -> Result<EngineMount, DriverError> {
         let path = match &volume.source {
             Source::Host(path) => path,
-            named => {
-                let name = match named {
-                    Source::Named(name) => Some(format!("{}-{name}", names::base(self.tag, self.attempt))),
-                    _ => None,
-                };
+            _ => {
                 return Ok(EngineMount {
                     typ: Some(MountType::VOLUME),
-                    source: name,
+                    source: self.volume_name(volume),
                     target: Some(volume.destination.clone()),
                     read_only: Some(volume.read_only),
-                    volume_options: Some(MountVolumeOptions {
-                        labels: Some(names::labels(self.tag, self.attempt, "volume")),
-                        ..MountVolumeOptions::default()
-                    }),
                     ..EngineMount::default()
                 });
             }

@@ -9,7 +9,7 @@ use crate::names;
 use async_trait::async_trait;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
+    ListImagesOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
     RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RemoveVolumeOptionsBuilder,
 };
 use fleetfoot_driver::containers::{Containers, Group, GroupRequest, Kept};
@@ -119,9 +119,11 @@ impl ContainerEngine {
 
     async fn containers(&self, attempt: Option<AttemptRef>) -> Result<Vec<ContainerSummary>, DriverError> {
         let filter = names::filter(&self.shared.tag, attempt);
-        let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
+        let filter = serde_json::to_string(&filter).unwrap_or_default();
+        let path = format!("/containers/json?all=true&filters={}", crate::client::quoted(&filter));
         let client = &self.shared.client;
-        client.call("list containers", client.docker.list_containers(Some(options))).await
+        let found = client.get("list containers", &path).await?;
+        found.map_err(|e| error::engine(&client.endpoint, "list containers", &e))
     }
 
     /// Removes what `wanted` accepts, by the labels of each thing; answers what it was.
@@ -215,13 +217,24 @@ impl ContainerEngine {
 }
 
 pub(crate) async fn remove_container(client: &Client, id: &str) -> Result<(), DriverError> {
-    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    match client.raw("remove a container", client.docker.remove_container(id, Some(options))).await? {
-        Ok(()) => Ok(()),
+    for tries in 0.. {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let error = match client.raw("remove a container", client.docker.remove_container(id, Some(options))).await? {
+            Ok(()) => return Ok(()),
+            Err(e) => e,
+        };
+        let words = error::words(&error);
         // Gone, or going: somebody else removes it at this moment.
-        Err(e) if error::is_gone(&e) || error::words(&e).contains("already in progress") => Ok(()),
-        Err(e) => Err(error::engine(&client.endpoint, "remove a container", &e)),
+        if error::is_gone(&error) || words.contains("already in progress") {
+            return Ok(());
+        }
+        // Podman refuses to end what is ending at this very moment.
+        if tries >= 20 || !(words.contains("state improper") || words.contains("could not be stopped")) {
+            return Err(error::engine(&client.endpoint, "remove a container", &error));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
+    Ok(())
 }
 
 pub(crate) async fn remove_image(client: &Client, id: &str) -> Result<(), DriverError> {
@@ -268,11 +281,7 @@ impl Containers for ContainerEngine {
             if label(names::RUNNER) != self.shared.tag {
                 continue;
             }
-            let Ok(found) =
-                client.raw("look at a container", client.docker.inspect_container(id, None)).await?
-            else {
-                continue;
-            };
+            let Ok(found) = client.inspect("look at a container", id).await? else { continue };
             let state = found.state.unwrap_or_default();
             let finished = state.finished_at.and_then(|t| t.parse().ok());
             all.push(Kept {

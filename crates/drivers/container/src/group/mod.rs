@@ -142,6 +142,9 @@ impl ContainerGroup {
             host.auto_remove = (alone && self.shared.client.about().await?.name == "docker").then_some(true);
         }
         self.lock().volumes |= !volumes.is_empty();
+        for name in volumes.iter().filter_map(|v| common.volume_name(v)) {
+            network::make_volume(&self.shared, self.request.cell.attempt, &name).await?;
+        }
         Ok((body, parsed, limits))
     }
 
@@ -265,7 +268,7 @@ impl ContainerGroup {
             // The keeper ends at once unless something is badly wrong.
             let gone = async { while gone.next().await.is_some_and(|g| g.is_ok()) {} };
             let _ = tokio::time::timeout(ENDS_BY_ITSELF, gone).await;
-            return match client.raw("look at a container", client.docker.inspect_container(&made.id, None)).await? {
+            return match client.inspect("look at a container", &made.id).await? {
                 Err(e) if error::is_gone(&e) => Ok(()),
                 _ => remove_container(client, &made.id).await,
             };

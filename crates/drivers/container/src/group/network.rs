@@ -1,4 +1,5 @@
-//! The private network of an attempt, with IPv6 where the engine can. It must
+//! The private network of an attempt, with IPv6 where the engine can, and its
+//! volumes. It must
 //! never be used by anything that is not of the attempt.
 
 use crate::client::Client;
@@ -6,7 +7,7 @@ use crate::config::Network;
 use crate::engine::Shared;
 use crate::error;
 use crate::names;
-use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
+use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, VolumeCreateRequest};
 use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder};
 use fleetfoot_driver::{DriverError, DriverErrorKind};
 use fleetfoot_model::ids::AttemptRef;
@@ -73,6 +74,17 @@ pub(crate) async fn remove(client: &Client, name: &str) -> Result<(), DriverErro
         }
     }
     Ok(())
+}
+
+/// Makes a volume with a name; one that is there already is the same.
+pub(crate) async fn make_volume(shared: &Shared, attempt: AttemptRef, name: &str) -> Result<(), DriverError> {
+    let request = VolumeCreateRequest {
+        name: Some(name.to_owned()),
+        labels: Some(names::labels(&shared.tag, attempt, "volume")),
+        ..VolumeCreateRequest::default()
+    };
+    let client = &shared.client;
+    client.call("make a volume for the job", client.docker.create_volume(request)).await.map(drop)
 }
 
 /// Removes the named volumes of an attempt.

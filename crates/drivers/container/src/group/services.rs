@@ -36,7 +36,8 @@ pub(super) async fn start(
         ..e
     })?;
     let client = &group.shared.client;
-    let found = client.call("look at a service", client.docker.inspect_container(&made.id, None)).await?;
+    let found = client.inspect("look at a service", &made.id).await?;
+    let found = found.map_err(|e| error::engine(&client.endpoint, "look at a service", &e))?;
     Ok(Service { name: name.to_owned(), id: made.id, ports: ports_of(&found) })
 }
 
@@ -99,7 +100,7 @@ pub(super) async fn wait_healthy(group: &ContainerGroup, service: &Service) -> R
     let mut told = Instant::now();
     let mut own = OwnChecks::default();
     loop {
-        let found = match client.raw("look at a service", client.docker.inspect_container(&service.id, None)).await? {
+        let found = match client.inspect("look at a service", &service.id).await? {
             Ok(found) => found,
             Err(e) if error::is_gone(&e) => {
                 let message = format!("the service '{}' was removed", service.name);
