@@ -160,11 +160,13 @@ impl Engine {
     ) -> Verdict {
         let Place { assignment, secrets, fence, sink, log } = place;
         let spec = &assignment.spec;
+        let boundary_of_driver = fence.driver.boundary();
         let with_containers = spec.container.is_some() || !spec.services.is_empty() || fence.image.is_some();
         let actions = Actions::new(&config.actions, &self.actions);
         let node = actions.may_use_node(&spec.steps).then(|| actions::node(config).ok()).flatten();
         let uses_actions = actions.uses_any(&spec.steps);
-        if let Err(e) = prepare_directories(config, workspace, uses_actions, with_containers) {
+        let needs_home = uses_actions || with_containers || boundary_of_driver == Boundary::Container;
+        if let Err(e) = prepare_directories(config, workspace, uses_actions, needs_home) {
             return Verdict::failure(io_reason(&e), format!("cannot make the directories of the job: {e}"));
         }
         let request = CellRequest {
@@ -177,9 +179,9 @@ impl Engine {
             ..request.clone()
         };
         let request = CellRequest {
-            mounts: match fence.driver.boundary() {
+            mounts: match boundary_of_driver {
                 Boundary::Process => Vec::new(),
-                _ => containers::mounts(config, workspace, node.as_deref(), false),
+                other => containers::mounts(config, workspace, node.as_deref(), other == Boundary::Container),
             },
             ..request
         };
@@ -224,7 +226,9 @@ impl Engine {
         };
         let cell = placed.cell;
         *boundary = cell.record();
-        let image_env = placed.image_env.as_deref();
+        // A driver may have an image of its own, whose variables it does not tell.
+        let image_env = placed.image_env.or_else(|| boundary.image.as_ref().map(|_| Vec::new()));
+        let image_env = image_env.as_deref();
         let mut environment = Environment::new(config, assignment, secrets, workspace, &*cell, image_env);
         environment.contexts.insert("job".into(), placed.job.into());
         let frame = Frame::new(std::mem::take(&mut environment.contexts), assignment.env.clone());
@@ -257,7 +261,7 @@ fn prepare_directories(
     config: &EngineConfig,
     workspace: &Workspace,
     uses_actions: bool,
-    with_containers: bool,
+    needs_home: bool,
 ) -> io::Result<()> {
     if let Err(e) = std::fs::create_dir_all(&config.tool_cache) {
         tracing::warn!(error = %e, "cannot make the tool cache");
@@ -265,7 +269,7 @@ fn prepare_directories(
     if uses_actions && let Err(e) = std::fs::create_dir_all(&config.actions.cache.dir) {
         tracing::warn!(error = %e, "cannot make the cache of actions");
     }
-    if uses_actions || with_containers { workspace.create_home() } else { Ok(()) }
+    if needs_home { workspace.create_home() } else { Ok(()) }
 }
 
 fn io_reason(error: &io::Error) -> Reason {

@@ -268,13 +268,13 @@ async fn without_an_engine_the_error_says_what_to_do() {
     let mut job = Job::new(vec![uses_step("a", "docker://alpine:3", &[])]);
     let result = job.run().await;
     assert_eq!(result.reason, Some(Reason::SetUpFailed));
-    insta::assert_snapshot!(result.message.unwrap(), @"step 'Run docker://alpine:3': 'docker://alpine:3' needs containers, and this runner offers none: start Docker or Podman on its machine ('fleetfoot runner validate' says what is missing), or give the job to another runner");
+    insta::assert_snapshot!(result.message.unwrap(), @"step 'Run docker://alpine:3': 'docker://alpine:3' needs containers, and this runner offers none: install Docker or Podman on its machine (setting 'container_engine'; 'fleetfoot runner validate' says what is missing), or give the job to another runner");
     job = Job::new(vec![run_step("a", "echo here")]);
     job.spec().container = Some(image("${{ matrix.image }}"));
     job.spec().contexts.insert("matrix".into(), serde_json::json!({"image": "alpine"}));
     let result = job.run().await;
     assert_eq!(result.reason, Some(Reason::SetUpFailed));
-    insta::assert_snapshot!(result.message.unwrap(), @"step 'Initialize containers': 'container' needs containers, and this runner offers none: start Docker or Podman on its machine ('fleetfoot runner validate' says what is missing), or give the job to another runner");
+    insta::assert_snapshot!(result.message.unwrap(), @"step 'Initialize containers': 'container' needs containers, and this runner offers none: install Docker or Podman on its machine (setting 'container_engine'; 'fleetfoot runner validate' says what is missing), or give the job to another runner");
     assert_eq!(names(&job), ["0 Initialize containers failure", "1 Run echo here skipped"]);
     assert!(job.sink.out().is_empty());
     // An empty image asks for none.

@@ -65,8 +65,9 @@ impl JobContainers {
     pub(crate) async fn group(&self, what: &str) -> Result<&Arc<dyn Group>, DriverError> {
         let Some(engine) = &self.engine else {
             let message = format!(
-                "{what} needs containers, and this runner offers none: start Docker or Podman on its machine \
-                 ('fleetfoot runner validate' says what is missing), or give the job to another runner"
+                "{what} needs containers, and this runner offers none: install Docker or Podman on its machine \
+                 (setting 'container_engine'; 'fleetfoot runner validate' says what is missing), or give the \
+                 job to another runner"
             );
             return Err(DriverError::new(DriverErrorKind::Unsupported, message));
         };
