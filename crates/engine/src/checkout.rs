@@ -166,7 +166,8 @@ impl Attempt<'_> {
             }
         }
         if checkout.way.is_some() && !is_remote(&checkout.url) {
-            let message = format!("'{}' is a directory of the runner, which this job cannot see", checkout.url);
+            let message =
+                format!("'{}' is a directory of the runner, which this job cannot see", checkout.url);
             return Err(bad(message));
         }
         checkout.remote = self.credentials(&checkout, inputs)?;

@@ -159,7 +159,8 @@ fn copy(from: &OwnedFd, to: &OwnedFd, name: &CStr, kind: FileType) -> io::Result
         let target = rustix::fs::readlinkat(from, name, Vec::new())?;
         return Ok(rustix::fs::symlinkat(target, to, name)?);
     }
-    let source = rustix::fs::openat(from, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let source =
+        rustix::fs::openat(from, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     let mut source = File::from(source);
     let mode = Mode::from_raw_mode(source.metadata()?.mode() & 0o777);
     let fresh = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;

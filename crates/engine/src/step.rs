@@ -141,7 +141,8 @@ impl Attempt<'_> {
                 stdin: Vec::new(),
                 merge_output: !self.config.separate_stderr,
             };
-            let interpreter = self.interpreter(run.index, allow_unsecure, self.cell.inside(&self.workspace.workspace));
+            let interpreter =
+                self.interpreter(run.index, allow_unsecure, self.cell.inside(&self.workspace.workspace));
             match self.execute(self.cell, run.index, command, interpreter, &watch).await {
                 Ok(ran) => return self.after_program(run, ran, &files).await,
                 Err(e) if e.kind == DriverErrorKind::NotFound && !self.lacks(&directory) => {
@@ -159,8 +160,7 @@ impl Attempt<'_> {
     /// What reads the output of a program of the job that calls the workspace by this name.
     pub(crate) fn interpreter(&self, index: u16, allow_unsecure: bool, inside: PathBuf) -> Interpreter {
         let names = Names { host: self.workspace.workspace.clone(), inside };
-        Interpreter::new(index, self.config.debug, allow_unsecure)
-            .with_matchers(self.matchers.clone(), names)
+        Interpreter::new(index, self.config.debug, allow_unsecure).with_matchers(self.matchers.clone(), names)
     }
 
     fn cannot_start(&self, error: &DriverError, directory: &Path) -> Outcome {

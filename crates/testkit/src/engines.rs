@@ -59,7 +59,9 @@ pub struct PrivateEngine {
 
 fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|d| d.join(program).is_file())
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|d| d.join(program).is_file())
 }
 
 /// What is missing for a private engine, in words; `None` if it can be tried.
@@ -73,7 +75,8 @@ pub fn engine_missing(kind: EngineKind) -> Option<String> {
         EngineKind::Podman => &["podman", "conmon", "runc", "iptables", "busybox", "tar"],
     };
     let missing: Vec<&str> = needed.iter().copied().filter(|p| !has(p)).collect();
-    (!missing.is_empty()).then(|| format!("not installed: {}; next: scripts/tools.sh test", missing.join(", ")))
+    (!missing.is_empty())
+        .then(|| format!("not installed: {}; next: scripts/tools.sh test", missing.join(", ")))
 }
 
 impl PrivateEngine {
@@ -174,7 +177,8 @@ impl PrivateEngine {
     /// If the engine does not take it.
     pub fn import(&self, name: &str, root: &Path) {
         let tar = root.with_extension("tar");
-        let packed = Command::new("tar").arg("-C").arg(root).arg("-cf").arg(&tar).arg(".").status().expect("tar");
+        let packed =
+            Command::new("tar").arg("-C").arg(root).arg("-cf").arg(&tar).arg(".").status().expect("tar");
         assert!(packed.success(), "tar of {}", root.display());
         let _ = self.output(&["import", &tar.display().to_string(), name]);
         let _ = fs::remove_file(tar);
@@ -237,7 +241,8 @@ fn end_leftovers(directory: &Path) {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let words = String::from_utf8_lossy(&line).replace('\0', " ");
         let program = words.split(' ').next().unwrap_or_default();
-        let known = ["containerd", "containerd-shim-runc-v2", "conmon", "docker-proxy", "aardvark-dns", "dockerd"];
+        let known =
+            ["containerd", "containerd-shim-runc-v2", "conmon", "docker-proxy", "aardvark-dns", "dockerd"];
         let is_known = known.iter().any(|k| program.rsplit('/').next() == Some(*k));
         if is_known
             && words.contains(&needle)
@@ -299,10 +304,8 @@ fn podman(directory: &Path, insecure: &[String]) -> Child {
          cgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\n"
             .into(),
     );
-    let registries: String = insecure
-        .iter()
-        .map(|r| format!("[[registry]]\nlocation = \"{r}\"\ninsecure = true\n"))
-        .collect();
+    let registries: String =
+        insecure.iter().map(|r| format!("[[registry]]\nlocation = \"{r}\"\ninsecure = true\n")).collect();
     write("registries.conf", format!("unqualified-search-registries = [\"docker.io\"]\n{registries}"));
     write("policy.json", "{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}".into());
     let mut command = Command::new("podman");
@@ -336,7 +339,8 @@ fn skeleton(root: &Path) {
 }
 
 fn busybox(root: &Path) {
-    let program = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|p| Path::new(p).exists()).expect("busybox");
+    let program =
+        ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|p| Path::new(p).exists()).expect("busybox");
     fs::copy(program, root.join("bin/busybox")).expect("a copy");
     let list = Command::new(program).arg("--list").output().expect("the names of busybox");
     for name in String::from_utf8_lossy(&list.stdout).lines() {
@@ -356,10 +360,62 @@ fn full_root(root: &Path) {
         let _ = fs::copy(from, &to);
     };
     let programs = [
-        "bash", "sh", "cat", "ls", "cp", "mv", "rm", "mkdir", "rmdir", "chmod", "chown", "touch", "echo", "printf", "env",
-        "id", "sleep", "true", "false", "head", "tail", "wc", "tr", "sort", "grep", "sed", "find", "tar", "gzip", "date",
-        "uname", "pwd", "test", "expr", "seq", "tee", "cut", "basename", "dirname", "readlink", "ln", "stat", "git", "node",
-        "python3", "mktemp", "hostname", "ps", "kill", "awk", "mawk", "xargs", "cmp", "diff", "sha256sum", "mkfifo",
+        "bash",
+        "sh",
+        "cat",
+        "ls",
+        "cp",
+        "mv",
+        "rm",
+        "mkdir",
+        "rmdir",
+        "chmod",
+        "chown",
+        "touch",
+        "echo",
+        "printf",
+        "env",
+        "id",
+        "sleep",
+        "true",
+        "false",
+        "head",
+        "tail",
+        "wc",
+        "tr",
+        "sort",
+        "grep",
+        "sed",
+        "find",
+        "tar",
+        "gzip",
+        "date",
+        "uname",
+        "pwd",
+        "test",
+        "expr",
+        "seq",
+        "tee",
+        "cut",
+        "basename",
+        "dirname",
+        "readlink",
+        "ln",
+        "stat",
+        "git",
+        "node",
+        "python3",
+        "mktemp",
+        "hostname",
+        "ps",
+        "kill",
+        "awk",
+        "mawk",
+        "xargs",
+        "cmp",
+        "diff",
+        "sha256sum",
+        "mkfifo",
     ];
     let mut found = Vec::new();
     for name in programs {
@@ -378,7 +434,9 @@ fn full_root(root: &Path) {
             found.push(real);
         }
     }
-    for helper in ["/usr/lib/git-core/git", "/usr/lib/git-core/git-remote-https", "/usr/lib/git-core/git-remote-http"] {
+    for helper in
+        ["/usr/lib/git-core/git", "/usr/lib/git-core/git-remote-https", "/usr/lib/git-core/git-remote-http"]
+    {
         if Path::new(helper).exists() {
             copy(Path::new(helper));
             found.push(helper.into());

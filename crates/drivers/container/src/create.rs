@@ -9,8 +9,9 @@ use crate::options::Parsed;
 use crate::ports::Port;
 use crate::volumes::{self, Source, Volume};
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, DeviceRequest, EndpointSettings, HealthConfig, HostConfig, Mount as EngineMount,
-    MountBindOptions, MountType, MountVolumeOptions, NetworkingConfig, PortBinding, ResourcesUlimits,
+    ContainerCreateBody, DeviceMapping, DeviceRequest, EndpointSettings, HealthConfig, HostConfig,
+    Mount as EngineMount, MountBindOptions, MountType, MountVolumeOptions, NetworkingConfig, PortBinding,
+    ResourcesUlimits,
 };
 use fleetfoot_driver::containers::Container;
 use fleetfoot_driver::{DriverError, DriverErrorKind, Mount};
@@ -23,8 +24,17 @@ use std::time::Duration;
 /// Capabilities of containers: Docker's own list without raw sockets, making devices, writing audit
 /// records, and handing capabilities to files and to others. Installing packages, changing owners,
 /// changing users and ports below 1024 work.
-pub const CAPABILITIES: [&str; 9] =
-    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID", "SYS_CHROOT"];
+pub const CAPABILITIES: [&str; 9] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETGID",
+    "SETUID",
+    "SYS_CHROOT",
+];
 
 /// Processes that the keeper needs beside those of the job.
 const OWN_PROCESSES: u64 = 4;
@@ -165,7 +175,10 @@ impl Common<'_> {
             // Output of commands does not pass through the engine; that of services is kept, not for ever.
             log_config: self.docker.then(|| bollard::models::HostConfigLogConfig {
                 typ: Some("json-file".into()),
-                config: Some(HashMap::from([("max-size".into(), "16m".into()), ("max-file".into(), "2".into())])),
+                config: Some(HashMap::from([
+                    ("max-size".into(), "16m".into()),
+                    ("max-file".into(), "2".into()),
+                ])),
             }),
             extra_hosts: some(&parsed.add_host),
             dns: some(&parsed.dns),
@@ -186,7 +199,11 @@ impl Common<'_> {
     }
 
     /// Mounts of directories, volumes, and of the engine's socket if it is allowed.
-    pub(crate) fn mounts(&self, binds: &[Mount], volumes: &[Volume]) -> Result<Vec<EngineMount>, DriverError> {
+    pub(crate) fn mounts(
+        &self,
+        binds: &[Mount],
+        volumes: &[Volume],
+    ) -> Result<Vec<EngineMount>, DriverError> {
         let mut all = Vec::new();
         // Parents before what lies in them.
         let mut binds = binds.to_vec();
@@ -259,7 +276,9 @@ fn gpu_request(gpus: &str) -> DeviceRequest {
     let count = if gpus == "all" { Some(-1) } else { gpus.parse().ok() };
     DeviceRequest {
         count,
-        device_ids: count.is_none().then(|| gpus.trim_start_matches("device=").split(',').map(str::to_owned).collect()),
+        device_ids: count
+            .is_none()
+            .then(|| gpus.trim_start_matches("device=").split(',').map(str::to_owned).collect()),
         capabilities: Some(vec![vec!["gpu".into()]]),
         ..DeviceRequest::default()
     }

@@ -9,8 +9,9 @@ use crate::names;
 use async_trait::async_trait;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
-    RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RemoveVolumeOptionsBuilder,
+    ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder,
+    ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+    RemoveVolumeOptionsBuilder,
 };
 use fleetfoot_driver::containers::{Containers, Group, GroupRequest, Kept};
 use fleetfoot_driver::{DriverError, DriverErrorKind};
@@ -47,7 +48,9 @@ pub struct ContainerEngine {
 
 impl std::fmt::Debug for ContainerEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ContainerEngine").field("endpoint", &self.shared.client.endpoint).finish_non_exhaustive()
+        f.debug_struct("ContainerEngine")
+            .field("endpoint", &self.shared.client.endpoint)
+            .finish_non_exhaustive()
     }
 }
 

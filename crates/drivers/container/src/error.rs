@@ -39,11 +39,8 @@ fn is_silence(error: &Error) -> bool {
 
 pub(crate) fn unavailable(endpoint: &str, why: &str) -> DriverError {
     let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-    let next = if endpoint.contains("podman") {
-        "systemctl start podman.socket"
-    } else {
-        "systemctl start docker"
-    };
+    let next =
+        if endpoint.contains("podman") { "systemctl start podman.socket" } else { "systemctl start docker" };
     let message = format!(
         "the container engine at {endpoint} does not answer{why}; next: {next}, then fleetfoot runner validate"
     );
@@ -83,12 +80,52 @@ pub(crate) fn pull(endpoint: &str, reference: &str, credentials: bool, error: &E
     }
     let (kind, next) = if has(&["no space left on device"]) {
         (DriverErrorKind::DiskFull, "docker system prune frees space of the engine".to_owned())
-    } else if has(&["unauthorized", "authentication required", "incorrect username", "no basic auth", "invalid username/password", "401", "access to the resource is denied", "403 (forbidden)", "denied:"]) && !has(&["may require 'docker login'"]) {
-        let who = if credentials { "check the user and password of `credentials`" } else { "the registry wants credentials: give `credentials` to the container, or docker login on the runner" };
+    } else if has(&[
+        "unauthorized",
+        "authentication required",
+        "incorrect username",
+        "no basic auth",
+        "invalid username/password",
+        "401",
+        "access to the resource is denied",
+        "403 (forbidden)",
+        "denied:",
+    ]) && !has(&["may require 'docker login'"])
+    {
+        let who = if credentials {
+            "check the user and password of `credentials`"
+        } else {
+            "the registry wants credentials: give `credentials` to the container, or docker login on the runner"
+        };
         (DriverErrorKind::Denied, who.to_owned())
-    } else if has(&["manifest unknown", "not found", "repository does not exist", "name unknown", "manifest for", "name invalid"]) {
-        (DriverErrorKind::NotFound, format!("check the name; docker pull {reference} on the runner shows the same"))
-    } else if has(&["connection refused", "no such host", "i/o timeout", "timeout", "eof", "unreachable", "tls", "server gave http response", "502", "503", "500 internal", "dial tcp", "connection reset", "received unexpected http status"]) {
+    } else if has(&[
+        "manifest unknown",
+        "not found",
+        "repository does not exist",
+        "name unknown",
+        "manifest for",
+        "name invalid",
+    ]) {
+        (
+            DriverErrorKind::NotFound,
+            format!("check the name; docker pull {reference} on the runner shows the same"),
+        )
+    } else if has(&[
+        "connection refused",
+        "no such host",
+        "i/o timeout",
+        "timeout",
+        "eof",
+        "unreachable",
+        "tls",
+        "server gave http response",
+        "502",
+        "503",
+        "500 internal",
+        "dial tcp",
+        "connection reset",
+        "received unexpected http status",
+    ]) {
         (DriverErrorKind::Unavailable, "the registry does not answer: try again, or set a mirror".to_owned())
     } else if has(&["invalid reference format"]) {
         (DriverErrorKind::Invalid, "an image is written as NAME:TAG or NAME@sha256:DIGEST".to_owned())

@@ -23,7 +23,10 @@ const KEPT: &str = "fleetfoot-kept";
 
 /// A tag with nothing but plain characters.
 pub(crate) fn plain(tag: &str) -> String {
-    tag.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '-' }).take(64).collect()
+    tag.chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '-' })
+        .take(64)
+        .collect()
 }
 
 pub(crate) fn labels(tag: &str, attempt: AttemptRef, role: &str) -> HashMap<String, String> {

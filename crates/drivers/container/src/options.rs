@@ -189,8 +189,9 @@ pub fn parse(text: &str, operator: &[String]) -> Result<Parsed, DriverError> {
     if text.contains('\0') {
         return Err(invalid("the options of the container contain a NUL byte"));
     }
-    let words = shlex::split(text)
-        .ok_or_else(|| invalid("the options of the container have a quote or backslash without its other half"))?;
+    let words = shlex::split(text).ok_or_else(|| {
+        invalid("the options of the container have a quote or backslash without its other half")
+    })?;
     let mut words = words.into_iter();
     let mut parsed = Parsed::default();
     while let Some(word) = words.next() {

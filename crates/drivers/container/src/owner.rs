@@ -50,7 +50,9 @@ pub(crate) async fn give_back(group: &ContainerGroup, image: Option<&str>) -> Re
 fn own(path: &Path, me: (u32, u32)) -> usize {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
     match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(directory) => own_one(rustix::fs::CWD, path.as_os_str().as_encoded_bytes(), me) + own_below(directory, me, 0),
+        Ok(directory) => {
+            own_one(rustix::fs::CWD, path.as_os_str().as_encoded_bytes(), me) + own_below(directory, me, 0)
+        }
         Err(rustix::io::Errno::NOENT) => 0,
         Err(_) => 1,
     }

@@ -50,7 +50,8 @@ pub fn parse(entries: &[String]) -> Result<Vec<Port>, DriverError> {
 fn one(entry: &str) -> Result<Vec<Port>, DriverError> {
     let wrong = || {
         let shown: String = entry.chars().take(60).map(|c| if c.is_control() { '?' } else { c }).collect();
-        let message = format!("'{shown}' is not a port; write CONTAINER, HOST:CONTAINER or HOST:CONTAINER/udp");
+        let message =
+            format!("'{shown}' is not a port; write CONTAINER, HOST:CONTAINER or HOST:CONTAINER/udp");
         DriverError::new(DriverErrorKind::Invalid, message)
     };
     let (numbers, protocol) = match entry.split_once('/') {
@@ -109,8 +110,10 @@ mod tests {
         assert_eq!(parsed("127.0.0.1::80"), [(None, "80".into())]);
         assert_eq!(parsed("[::1]:9:80"), [(Some(9), "80".into())]);
         assert_eq!(parsed("10-11:20-21/udp"), [(Some(10), "20/udp".into()), (Some(11), "21/udp".into())]);
-        for bad in ["", "0", "70000", "80/icmp", "a:80", "80:", "x:1:2", "2-1", "1-3:1-2", "+80", "-80", "80 ", "80\n", "1:2:3:4"]
-        {
+        for bad in [
+            "", "0", "70000", "80/icmp", "a:80", "80:", "x:1:2", "2-1", "1-3:1-2", "+80", "-80", "80 ",
+            "80\n", "1:2:3:4",
+        ] {
             let error = parse(&[bad.to_owned()]).unwrap_err();
             assert_eq!(error.kind, DriverErrorKind::Invalid, "{bad}");
         }

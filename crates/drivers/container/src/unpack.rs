@@ -48,16 +48,26 @@ pub(crate) async fn unpack(group: &ContainerGroup, image: &Image) -> Result<Path
 
 async fn extract(group: &ContainerGroup, id: &str, target: &std::path::Path) -> Result<(), DriverError> {
     let client = &group.shared.client;
-    let failed = |why: String| DriverError::new(DriverErrorKind::Other, format!("cannot unpack the image: {why}"));
+    let failed =
+        |why: String| DriverError::new(DriverErrorKind::Other, format!("cannot unpack the image: {why}"));
     let mut tar = tokio::process::Command::new("tar")
-        .args(["--extract", "--numeric-owner", "--preserve-permissions", "--file=-", "--exclude=dev/*", "--directory"])
+        .args([
+            "--extract",
+            "--numeric-owner",
+            "--preserve-permissions",
+            "--file=-",
+            "--exclude=dev/*",
+            "--directory",
+        ])
         .arg(target)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|e| DriverError::io("cannot start tar, which unpacks images; next: apt-get install tar", e))?;
+        .map_err(|e| {
+            DriverError::io("cannot start tar, which unpacks images; next: apt-get install tar", e)
+        })?;
     let mut stream = client.docker.export_container(id);
     let mut input = tar.stdin.take().ok_or_else(|| failed("no input".into()))?;
     let feed = async {
@@ -78,8 +88,12 @@ async fn extract(group: &ContainerGroup, id: &str, target: &std::path::Path) -> 
             return Ok(());
         }
         let text = String::from_utf8_lossy(&output.stderr);
-        let kind = if text.contains("No space left") { DriverErrorKind::DiskFull } else { DriverErrorKind::Other };
-        Err(DriverError::new(kind, format!("cannot unpack the image: {}", text.lines().next().unwrap_or_default())))
+        let kind =
+            if text.contains("No space left") { DriverErrorKind::DiskFull } else { DriverErrorKind::Other };
+        Err(DriverError::new(
+            kind,
+            format!("cannot unpack the image: {}", text.lines().next().unwrap_or_default()),
+        ))
     };
     tokio::time::timeout(group.shared.options.pull_timeout, work)
         .await

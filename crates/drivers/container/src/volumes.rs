@@ -126,14 +126,39 @@ mod tests {
 
     #[test]
     fn forms() {
-        let volume = |source, destination: &str, read_only| Volume { source, destination: destination.into(), read_only };
+        let volume = |source, destination: &str, read_only| Volume {
+            source,
+            destination: destination.into(),
+            read_only,
+        };
         assert_eq!(parsed("data:/d").unwrap(), volume(Source::Named("data".into()), "/d", false));
         assert_eq!(parsed("/d").unwrap(), volume(Source::Anonymous, "/d", false));
-        assert_eq!(parsed("/srv/cache/x:/c:ro").unwrap(), volume(Source::Host("/srv/cache/x".into()), "/c", true));
+        assert_eq!(
+            parsed("/srv/cache/x:/c:ro").unwrap(),
+            volume(Source::Host("/srv/cache/x".into()), "/c", true)
+        );
         for bad in [
-            "", "/", ":/d", "a:/d:rw:x", "data:d", "data:/d:exec", "data:/../d", "/srv:/d", "/srv/cache/../x:/d", "/srv/cached:/d",
-            "/:/d", "/var/run/docker.sock:/var/run/docker.sock", "x:/proc", "x:/.fleetfoot/socket", "-v:/d", "a,b:/d", "da ta:/d",
-            "data:/d\n", "./x:/d", "~:/d", "data:/proc/sys",
+            "",
+            "/",
+            ":/d",
+            "a:/d:rw:x",
+            "data:d",
+            "data:/d:exec",
+            "data:/../d",
+            "/srv:/d",
+            "/srv/cache/../x:/d",
+            "/srv/cached:/d",
+            "/:/d",
+            "/var/run/docker.sock:/var/run/docker.sock",
+            "x:/proc",
+            "x:/.fleetfoot/socket",
+            "-v:/d",
+            "a,b:/d",
+            "da ta:/d",
+            "data:/d\n",
+            "./x:/d",
+            "~:/d",
+            "data:/proc/sys",
         ] {
             let error = parsed(bad).unwrap_err();
             assert_eq!(error.kind, DriverErrorKind::Invalid, "{bad}");

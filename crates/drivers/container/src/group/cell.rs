@@ -92,7 +92,8 @@ pub(crate) fn record(
     container: Option<(&Image, &Limits, (u32, u32))>,
 ) -> BoundaryRecord {
     let shared = &group.shared;
-    let mut namespaces: Vec<String> = ["mount", "pid", "ipc", "uts", "net"].iter().map(|n| (*n).to_owned()).collect();
+    let mut namespaces: Vec<String> =
+        ["mount", "pid", "ipc", "uts", "net"].iter().map(|n| (*n).to_owned()).collect();
     if about.user_namespace {
         namespaces.push("user".into());
     }
@@ -107,7 +108,8 @@ pub(crate) fn record(
     if let Some(cpus) = limits.cpus {
         in_force.insert("cpus".to_owned(), cpus.to_string());
     }
-    let user = container.map_or_else(|| "of the image".to_owned(), |(_, _, (uid, gid))| format!("{uid}:{gid} (host)"));
+    let user = container
+        .map_or_else(|| "of the image".to_owned(), |(_, _, (uid, gid))| format!("{uid}:{gid} (host)"));
     let runtime = shared.options.runtime.as_ref().map_or_else(String::new, |r| format!(", {r}"));
     BoundaryRecord {
         boundary: Boundary::Container,

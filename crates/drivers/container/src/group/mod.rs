@@ -191,7 +191,9 @@ impl ContainerGroup {
         let ended = client.docker.wait_container(&made.id, None).next().await;
         let code = match ended {
             Some(Ok(ended)) => format!("with code {}", ended.status_code),
-            Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => format!("with code {code}"),
+            Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => {
+                format!("with code {code}")
+            }
             _ => "at once".to_owned(),
         };
         let output = services::last_output(client, &made.id, 4096).await;
@@ -236,10 +238,8 @@ impl ContainerGroup {
             Ok(())
         };
         client.call("wait for the end of a container", wait).await?;
-        let leave = bollard::models::NetworkDisconnectRequest {
-            container: made.id.clone(),
-            force: Some(true),
-        };
+        let leave =
+            bollard::models::NetworkDisconnectRequest { container: made.id.clone(), force: Some(true) };
         let _ = client.raw("disconnect a container", docker.disconnect_network(&self.network, leave)).await?;
         let name = names::kept(&made.id, failed, &made.name);
         let rename = RenameContainerOptionsBuilder::new().name(&name).build();
@@ -316,7 +316,9 @@ impl ContainerGroup {
             Ok(match client.call("wait for a helper container", end).await? {
                 Some(Ok(end)) => end.status_code,
                 Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => code,
-                Some(Err(e)) => return Err(error::engine(&client.endpoint, "wait for a helper container", &e)),
+                Some(Err(e)) => {
+                    return Err(error::engine(&client.endpoint, "wait for a helper container", &e));
+                }
                 None => 0,
             })
         };
@@ -375,9 +377,14 @@ impl Group for ContainerGroup {
         let own = container.entrypoint.clone().or(parsed.entrypoint.map(|e| vec![e]));
         let mut words = own.clone().or(found.entrypoint).unwrap_or_default();
         // As the engine does it: another entry point does not get the image's arguments.
-        words.extend(container.command.clone().or(if own.is_some() { None } else { found.cmd }).unwrap_or_default());
+        words.extend(
+            container.command.clone().or(if own.is_some() { None } else { found.cmd }).unwrap_or_default(),
+        );
         if words.first().is_none_or(String::is_empty) {
-            let message = format!("the image '{}' says nothing to run, and neither does the action", container.image.reference);
+            let message = format!(
+                "the image '{}' says nothing to run, and neither does the action",
+                container.image.reference
+            );
             return Err(DriverError::new(DriverErrorKind::Invalid, message));
         }
         let directory = match (&container.working_directory, &parsed.workdir, found.working_dir) {

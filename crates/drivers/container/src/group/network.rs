@@ -53,9 +53,12 @@ pub(crate) async fn make(shared: &Shared, attempt: AttemptRef, name: &str) -> Re
     match client.raw("make a network for the job", again).await? {
         Ok(_) => Ok(()),
         Err(e) => {
-            let error = error::engine(&client.endpoint, "make a network for the job", last.as_ref().unwrap_or(&e));
+            let error =
+                error::engine(&client.endpoint, "make a network for the job", last.as_ref().unwrap_or(&e));
             if error.message.contains("address pool") {
-                let message = format!("{error}; next: docker network prune, or give the engine more default-address-pools");
+                let message = format!(
+                    "{error}; next: docker network prune, or give the engine more default-address-pools"
+                );
                 return Err(DriverError::new(DriverErrorKind::Other, message));
             }
             Err(error)
@@ -76,7 +79,11 @@ pub(crate) async fn remove(client: &Client, name: &str) -> Result<(), DriverErro
 }
 
 /// Removes the named volumes of an attempt.
-pub(crate) async fn remove_volumes(client: &Client, tag: &str, attempt: AttemptRef) -> Result<(), DriverError> {
+pub(crate) async fn remove_volumes(
+    client: &Client,
+    tag: &str,
+    attempt: AttemptRef,
+) -> Result<(), DriverError> {
     let filter = names::filter(tag, Some(attempt));
     let options = ListVolumesOptionsBuilder::new().filters(&filter).build();
     let found = client.call("list volumes", client.docker.list_volumes(Some(options))).await?;

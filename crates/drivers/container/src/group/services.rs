@@ -67,7 +67,9 @@ pub(super) async fn last_output(client: &Client, id: &str, most: usize) -> Vec<u
     let read = async {
         while let Some(Ok(piece)) = stream.next().await {
             let bytes = match piece {
-                LogOutput::StdOut { message } | LogOutput::StdErr { message } | LogOutput::Console { message } => message,
+                LogOutput::StdOut { message }
+                | LogOutput::StdErr { message }
+                | LogOutput::Console { message } => message,
                 LogOutput::StdIn { .. } => continue,
             };
             all.extend_from_slice(&bytes);
@@ -87,7 +89,8 @@ pub(super) async fn last_output(client: &Client, id: &str, most: usize) -> Vec<u
 async fn not_healthy(group: &ContainerGroup, service: &Service, what: &str) -> DriverError {
     let output = last_output(&group.shared.client, &service.id, 2048).await;
     let output = String::from_utf8_lossy(&output).trim().to_owned();
-    let output = if output.is_empty() { "it wrote nothing".to_owned() } else { format!("its last output:\n{output}") };
+    let output =
+        if output.is_empty() { "it wrote nothing".to_owned() } else { format!("its last output:\n{output}") };
     let message = format!("the service '{}' {what}; {output}", service.name);
     DriverError::new(DriverErrorKind::Other, message)
 }
@@ -99,7 +102,10 @@ pub(super) async fn wait_healthy(group: &ContainerGroup, service: &Service) -> R
     let mut told = Instant::now();
     let mut own = OwnChecks::default();
     loop {
-        let found = match client.raw("look at a service", client.docker.inspect_container(&service.id, None)).await? {
+        let found = match client
+            .raw("look at a service", client.docker.inspect_container(&service.id, None))
+            .await?
+        {
             Ok(found) => found,
             Err(e) if error::is_gone(&e) => {
                 let message = format!("the service '{}' was removed", service.name);
@@ -135,7 +141,10 @@ pub(super) async fn wait_healthy(group: &ContainerGroup, service: &Service) -> R
         if told.elapsed() > Duration::from_secs(5) {
             told = Instant::now();
             let seconds = begin.elapsed().as_secs();
-            (group.request.notes)(&format!("waiting for service {} to become healthy ({seconds} s)", service.name));
+            (group.request.notes)(&format!(
+                "waiting for service {} to become healthy ({seconds} s)",
+                service.name
+            ));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(Duration::from_secs(2));
@@ -155,7 +164,12 @@ struct OwnChecks {
 }
 
 impl OwnChecks {
-    async fn next(&mut self, client: &Client, id: &str, check: &HealthConfig) -> Result<HealthStatusEnum, DriverError> {
+    async fn next(
+        &mut self,
+        client: &Client,
+        id: &str,
+        check: &HealthConfig,
+    ) -> Result<HealthStatusEnum, DriverError> {
         let span = |value: Option<i64>| {
             value.and_then(|v| u64::try_from(v).ok()).filter(|v| *v > 0).map(Duration::from_nanos)
         };
@@ -171,18 +185,22 @@ impl OwnChecks {
         let timeout = span(check.timeout).unwrap_or(DEFAULT_INTERVAL);
         let test = check.test.clone().unwrap_or_default();
         let words = match test.split_first() {
-            Some((kind, words)) if kind == "CMD-SHELL" => vec!["/bin/sh".into(), "-c".into(), words.join(" ")],
+            Some((kind, words)) if kind == "CMD-SHELL" => {
+                vec!["/bin/sh".into(), "-c".into(), words.join(" ")]
+            }
             Some((_, words)) => words.to_vec(),
             None => return Ok(HealthStatusEnum::HEALTHY),
         };
-        let passed = tokio::time::timeout(timeout, run_inside(client, id, words)).await.unwrap_or(Ok(false))?;
+        let passed =
+            tokio::time::timeout(timeout, run_inside(client, id, words)).await.unwrap_or(Ok(false))?;
         if passed {
             return Ok(HealthStatusEnum::HEALTHY);
         }
         if begin.elapsed() >= grace {
             self.failures += 1;
         }
-        let retries = check.retries.and_then(|r| u32::try_from(r).ok()).filter(|r| *r > 0).unwrap_or(DEFAULT_RETRIES);
+        let retries =
+            check.retries.and_then(|r| u32::try_from(r).ok()).filter(|r| *r > 0).unwrap_or(DEFAULT_RETRIES);
         Ok(if self.failures >= retries { HealthStatusEnum::UNHEALTHY } else { HealthStatusEnum::STARTING })
     }
 }

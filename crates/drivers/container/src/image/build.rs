@@ -19,7 +19,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio_util::io::ReaderStream;
 
-pub(super) async fn build(group: &ContainerGroup, context: &Path, dockerfile: &Path) -> Result<Image, DriverError> {
+pub(super) async fn build(
+    group: &ContainerGroup,
+    context: &Path,
+    dockerfile: &Path,
+) -> Result<Image, DriverError> {
     let outside = || {
         let message = format!("the Dockerfile '{}' is not inside its context", dockerfile.display());
         DriverError::new(DriverErrorKind::Invalid, message)
@@ -53,10 +57,14 @@ async fn send(
 ) -> Result<String, DriverError> {
     let client = &group.shared.client;
     let labels = names::labels(&group.shared.tag, group.request.cell.attempt, "image");
-    let tag = format!("fleetfoot-{}:{}", group.shared.next(), fleetfoot_driver::containers::Group::network(group))
-        .to_ascii_lowercase();
+    let tag =
+        format!("fleetfoot-{}:{}", group.shared.next(), fleetfoot_driver::containers::Group::network(group))
+            .to_ascii_lowercase();
     // The tag of an image: repository in small letters, and the attempt.
-    let tag = tag.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.:".contains(c) { c } else { '-' }).collect::<String>();
+    let tag = tag
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "-_.:".contains(c) { c } else { '-' })
+        .collect::<String>();
     let network = match group.shared.options.network {
         Network::None => "none".to_owned(),
         _ => fleetfoot_driver::containers::Group::network(group),
@@ -94,7 +102,9 @@ async fn send(
 
 fn failed(group: &ContainerGroup, e: &bollard::errors::Error) -> DriverError {
     let error = error::engine(&group.shared.client.endpoint, "build the image of the action", e);
-    let missing = ["pull access denied", "manifest unknown", "not found: manifest"].iter().any(|w| error.message.contains(w));
+    let missing = ["pull access denied", "manifest unknown", "not found: manifest"]
+        .iter()
+        .any(|w| error.message.contains(w));
     let kind = if missing { DriverErrorKind::NotFound } else { error.kind };
     DriverError { kind, ..error }
 }
@@ -114,14 +124,26 @@ fn pack(context: &Path, dockerfile: &str) -> Result<tokio::process::Child, Drive
     names.write_all(&list).map_err(failed)?;
     std::io::Seek::rewind(&mut names).map_err(failed)?;
     tokio::process::Command::new("tar")
-        .args(["--create", "--no-recursion", "--null", "--verbatim-files-from", "--files-from=-", "--directory"])
+        .args([
+            "--create",
+            "--no-recursion",
+            "--null",
+            "--verbatim-files-from",
+            "--files-from=-",
+            "--directory",
+        ])
         .arg(context)
         .stdin(Stdio::from(names))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|e| DriverError::io("cannot start tar, which packs the context of a build; next: apt-get install tar", e))
+        .map_err(|e| {
+            DriverError::io(
+                "cannot start tar, which packs the context of a build; next: apt-get install tar",
+                e,
+            )
+        })
 }
 
 /// A file without a name.
@@ -130,7 +152,13 @@ fn tempfile_in(_dir: &Path) -> std::io::Result<std::fs::File> {
     Ok(fd.into())
 }
 
-fn walk(root: &Path, below: &Path, rules: &Rules, dockerfile: &str, list: &mut Vec<u8>) -> std::io::Result<()> {
+fn walk(
+    root: &Path,
+    below: &Path,
+    rules: &Rules,
+    dockerfile: &str,
+    list: &mut Vec<u8>,
+) -> std::io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
     let mut entries: Vec<_> = std::fs::read_dir(root.join(below))?.collect::<Result<_, _>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
@@ -181,7 +209,8 @@ impl Rules {
     }
 
     fn ignores(&self, path: &Path) -> bool {
-        let fits = |rule: &GlobMatcher| path.ancestors().any(|p| !p.as_os_str().is_empty() && rule.is_match(p));
+        let fits =
+            |rule: &GlobMatcher| path.ancestors().any(|p| !p.as_os_str().is_empty() && rule.is_match(p));
         self.rules.iter().rev().find(|(rule, _)| fits(rule)).is_some_and(|(_, ignore)| *ignore)
     }
 }
@@ -194,7 +223,12 @@ mod tests {
     fn the_last_rule_that_fits_decides() {
         let rules = Rules::parse("# comment\n*.md\n!README.md\n/target/\n**/node_modules\nsecret*/\n");
         let ignored = |p: &str| rules.ignores(Path::new(p));
-        assert!(ignored("a.md") && ignored("target/x/y") && ignored("node_modules/a") && ignored("x/node_modules"));
+        assert!(
+            ignored("a.md")
+                && ignored("target/x/y")
+                && ignored("node_modules/a")
+                && ignored("x/node_modules")
+        );
         assert!(ignored("secrets/key"));
         assert!(!ignored("README.md") && !ignored("sub/a.md") && !ignored("src/target"));
     }

@@ -14,7 +14,10 @@ use fleetfoot_driver::containers::{Image, ImageSource};
 use fleetfoot_driver::{DriverError, DriverErrorKind};
 
 /// Answers the image and whether it was made for this attempt.
-pub(crate) async fn provide(group: &ContainerGroup, source: &ImageSource) -> Result<(Image, bool), DriverError> {
+pub(crate) async fn provide(
+    group: &ContainerGroup,
+    source: &ImageSource,
+) -> Result<(Image, bool), DriverError> {
     let limit = group.shared.options.pull_timeout;
     let what = match source {
         ImageSource::Reference { reference, .. } => format!("pulling the image '{reference}'"),
@@ -25,7 +28,9 @@ pub(crate) async fn provide(group: &ContainerGroup, source: &ImageSource) -> Res
             ImageSource::Reference { reference, credentials } => {
                 Ok((pull::pull(group, reference, credentials.as_ref()).await?, false))
             }
-            ImageSource::Build { context, dockerfile } => Ok((build::build(group, context, dockerfile).await?, true)),
+            ImageSource::Build { context, dockerfile } => {
+                Ok((build::build(group, context, dockerfile).await?, true))
+            }
         }
     };
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
@@ -55,7 +60,11 @@ fn describe(found: ImageInspect, reference: &str, repository: &str) -> Image {
         id: found.id.unwrap_or_default(),
         reference: reference.to_owned(),
         digest,
-        env: env.iter().filter_map(|e| e.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+        env: env
+            .iter()
+            .filter_map(|e| e.split_once('='))
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect(),
         user: config.user.unwrap_or_default(),
     }
 }

@@ -46,11 +46,15 @@ pub(super) async fn pull(
                 let client = &group.shared.client;
                 if let Some(tag) = reference.tag.as_deref().filter(|_| reference.digest.is_none()) {
                     let options = TagImageOptionsBuilder::new().repo(&reference.name()).tag(tag).build();
-                    let _ = client.raw("tag an image", client.docker.tag_image(&there.full(), Some(options))).await?;
+                    let _ = client
+                        .raw("tag an image", client.docker.tag_image(&there.full(), Some(options)))
+                        .await?;
                 }
                 return fetched(group, &there, text).await;
             }
-            Err(e) => (group.request.notes)(&format!("the mirror {mirror} failed, so the registry itself is asked: {e}")),
+            Err(e) => (group.request.notes)(&format!(
+                "the mirror {mirror} failed, so the registry itself is asked: {e}"
+            )),
         }
     }
     let known = credentials::of(&group.shared.options, &reference.registry, given);
@@ -93,7 +97,8 @@ async fn fetch(
     let client = &group.shared.client;
     let full = reference.full();
     (group.request.notes)(&format!("pulling {full}"));
-    let options = CreateImageOptionsBuilder::new().from_image(&reference.name()).tag(reference.version()).build();
+    let options =
+        CreateImageOptionsBuilder::new().from_image(&reference.name()).tag(reference.version()).build();
     let with_credentials = credentials.is_some();
     let mut stream = client.docker.create_image(Some(options), None, credentials);
     let mut progress = Progress::default();

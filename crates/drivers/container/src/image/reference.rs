@@ -98,7 +98,8 @@ impl Reference {
         if self.registry != HUB {
             return None;
         }
-        let mirror = mirror.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
+        let mirror =
+            mirror.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
         let (registry, prefix) = mirror.split_once('/').unwrap_or((mirror, ""));
         let repository = match prefix {
             "" => self.repository.clone(),
@@ -136,14 +137,31 @@ mod tests {
         assert_eq!(full("docker.io/alpine:3"), "docker.io/library/alpine:3");
         let digest = format!("sha256:{}", "a".repeat(64));
         assert_eq!(full(&format!("x:1@{digest}")), format!("docker.io/library/x@{digest}"));
-        for bad in ["", "-v", "--privileged", "A", "a b", "a:b:c/", "a@sha256:1", "a//b", "/a", "a:", "a\nb", "a,b", "a=b", "a:-x", "../a"] {
+        for bad in [
+            "",
+            "-v",
+            "--privileged",
+            "A",
+            "a b",
+            "a:b:c/",
+            "a@sha256:1",
+            "a//b",
+            "/a",
+            "a:",
+            "a\nb",
+            "a,b",
+            "a=b",
+            "a:-x",
+            "../a",
+        ] {
             assert!(Reference::parse(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn mirrors_are_of_docker_hub() {
-        let at = |text: &str, mirror: &str| Reference::parse(text).unwrap().at_mirror(mirror).map(|r| r.full());
+        let at =
+            |text: &str, mirror: &str| Reference::parse(text).unwrap().at_mirror(mirror).map(|r| r.full());
         assert_eq!(at("alpine:3", "http://127.0.0.1:5000/").unwrap(), "127.0.0.1:5000/library/alpine:3");
         assert_eq!(at("o/i", "mirror.example.org/hub").unwrap(), "mirror.example.org/hub/o/i:latest");
         assert_eq!(at("ghcr.io/o/i", "mirror.example.org"), None);

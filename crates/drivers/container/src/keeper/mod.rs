@@ -15,7 +15,8 @@ use fleetfoot_driver_linux::io::{memory_file, open_null, pipe, receiver};
 use fleetfoot_driver_linux::procfs;
 use rustix::fs::Mode;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
 };
 use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
@@ -70,7 +71,8 @@ impl Nest {
             return Err(DriverError::new(DriverErrorKind::Other, "the container was waited for already"));
         };
         let late = || {
-            let message = "the container does not answer: it started, but nothing in it connects to the runner";
+            let message =
+                "the container does not answer: it started, but nothing in it connects to the runner";
             DriverError::new(DriverErrorKind::Unavailable, message)
         };
         let (mut stream, _) = tokio::select! {
@@ -153,7 +155,12 @@ impl Keeper {
                 if !fds.is_empty() {
                     control.push(SendAncillaryMessage::ScmRights(fds));
                 }
-                rustix::net::sendmsg(&self.control, &[IoSlice::new(&word)], &mut control, SendFlags::NOSIGNAL)?;
+                rustix::net::sendmsg(
+                    &self.control,
+                    &[IoSlice::new(&word)],
+                    &mut control,
+                    SendFlags::NOSIGNAL,
+                )?;
                 Ok(())
             })
             .await
@@ -200,7 +207,8 @@ impl Keeper {
             true => (None, None),
             false => pipe().map(|(read, write)| (Some(read), Some(write)))?,
         };
-        let stdin = if command.stdin.is_empty() { open_null() } else { memory_file(&command.stdin) }.map_err(broken)?;
+        let stdin = if command.stdin.is_empty() { open_null() } else { memory_file(&command.stdin) }
+            .map_err(broken)?;
         // Programs open /dev/stdout by name, and the user inside is not ours.
         let mut open = vec![&stdout_write];
         open.extend(&stderr_write);
@@ -212,12 +220,15 @@ impl Keeper {
         rustix::net::sockopt::set_socket_passcred(&report, true).map_err(|e| broken(e.into()))?;
         let theirs = blocking(theirs).map_err(broken)?;
         let error_output = stderr_write.as_ref().unwrap_or(&stdout_write);
-        let fds = [request.as_fd(), stdin.as_fd(), stdout_write.as_fd(), error_output.as_fd(), theirs.as_fd()];
+        let fds =
+            [request.as_fd(), stdin.as_fd(), stdout_write.as_fd(), error_output.as_fd(), theirs.as_fd()];
         self.send([b'R', 0], &fds).await.map_err(|_| gone())?;
         drop((theirs, stdout_write, stderr_write));
         let pid = match tokio::time::timeout(PATIENCE, started(&report, &command)).await {
             Ok(started) => started?,
-            Err(_) => return Err(DriverError::new(DriverErrorKind::Unavailable, "the container does not answer")),
+            Err(_) => {
+                return Err(DriverError::new(DriverErrorKind::Unavailable, "the container does not answer"));
+            }
         };
         let start_ticks = procfs::stat(pid).map_or(0, |s| s.start_ticks);
         let handle = SharedHandle(Arc::new(CommandHandle::new(report, self.oom.clone())));
@@ -242,7 +253,10 @@ fn blocking(stream: UnixStream) -> std::io::Result<OwnedFd> {
 }
 
 fn gone() -> DriverError {
-    DriverError::new(DriverErrorKind::Unavailable, "the container has ended, so that nothing can be started in it")
+    DriverError::new(
+        DriverErrorKind::Unavailable,
+        "the container has ended, so that nothing can be started in it",
+    )
 }
 
 /// Reads the report until the command runs; answers its pid on this side.
@@ -250,8 +264,10 @@ async fn started(report: &UnixStream, command: &Command) -> Result<i32, DriverEr
     let mut pid = 0;
     loop {
         let mut message = [0u8; MESSAGE];
-        let (got, sender) =
-            report.async_io(Interest::READABLE, || receive(report, &mut message)).await.map_err(|_| gone())?;
+        let (got, sender) = report
+            .async_io(Interest::READABLE, || receive(report, &mut message))
+            .await
+            .map_err(|_| gone())?;
         if got < MESSAGE {
             return Err(gone());
         }

@@ -60,7 +60,10 @@ pub(super) fn not_started(what: u8, error: i32, command: &Command) -> DriverErro
     match what {
         b'W' => {
             let directory = command.working_directory.display();
-            DriverError::io(format!("cannot enter the working directory '{directory}' in the container"), source)
+            DriverError::io(
+                format!("cannot enter the working directory '{directory}' in the container"),
+                source,
+            )
         }
         b'E' if !command.program.contains('/') && matches!(error, ENOENT | ENOTDIR) => DriverError::new(
             DriverErrorKind::NotFound,
