@@ -223,7 +223,11 @@ mod tests {
             failed: true,
         };
         let kept = [one("fleetfoot-7-job", 7, 5), one("fleetfoot-12-service-redis", 12, 180)];
-        insta::assert_snapshot!(kept_table(&kept, Timestamp::from_micros(0)), @"");
+        insta::assert_snapshot!(kept_table(&kept, Timestamp::from_micros(0)), @r"
+        CONTAINER                   JOB  ATTEMPT  EXIT  ENDED   IMAGE
+        fleetfoot-7-job             7    1        1     5m ago  docker.io/library/node:20
+        fleetfoot-12-service-redis  12   1        1     3h ago  docker.io/library/node:20
+        ");
     }
 
     fn missing(what: &str, fix: &str, required: bool) -> Missing {
