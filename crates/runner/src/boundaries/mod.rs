@@ -7,8 +7,10 @@
 
 mod cache;
 mod make;
+mod prune;
 mod report;
 
+pub use prune::{KeptContainers, Which};
 pub use report::{BoundaryReport, Missing, Tried};
 
 use crate::config::{BoundaryConfig, RunnerConfig};
@@ -23,6 +25,7 @@ use fleetfoot_model::spec::JobSpec;
 use make::Made;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 use tokio::sync::{Mutex, watch};
 
@@ -113,6 +116,8 @@ pub struct Boundaries {
     container: Slot,
     gvisor: Slot,
     offer: watch::Sender<Offer>,
+    /// The container engine does not answer any more.
+    engine_gone: AtomicBool,
 }
 
 impl std::fmt::Debug for Boundaries {
@@ -157,6 +162,7 @@ impl Boundaries {
             container: slot(),
             gvisor: slot(),
             offer: watch::Sender::new(offer),
+            engine_gone: AtomicBool::new(false),
         }
     }
 
@@ -370,17 +376,42 @@ impl Boundaries {
         if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
     }
 
-    /// A boundary that was not there may be there now (a service was started, a package installed).
+    /// A sandbox or a container engine that was not there may be there now, and an engine may have gone:
+    /// then jobs that need it wait for another runner. (gVisor is tried at the start only: a trial that
+    /// fails takes long.)
     pub async fn look_again(&self) {
-        for boundary in [Boundary::Sandbox, Boundary::Container, Boundary::Gvisor] {
-            if let Some(slot) = self.slot(boundary).filter(|_| self.allows(boundary)) {
-                let mut slot = slot.lock().await;
-                if slot.as_ref().is_some_and(|t| t.made.is_none()) {
-                    *slot = None;
-                }
+        if self.allows(Boundary::Sandbox) {
+            let mut slot = self.sandbox.lock().await;
+            if slot.as_ref().is_some_and(|t| t.made.is_none()) {
+                *slot = Some(make::sandbox(&self.plan, None).await);
             }
         }
-        self.discover().await;
+        if self.allows(Boundary::Container) {
+            let now = make::container(&self.plan).await;
+            let mut slot = self.container.lock().await;
+            self.engine_gone.store(now.made.is_none(), Ordering::Relaxed);
+            // The one that is known stays: it knows what it has made.
+            if slot.as_ref().is_none_or(|t| t.made.is_none()) {
+                *slot = Some(now);
+            }
+        }
+        self.count().await;
+        self.save().await;
+    }
+
+    /// Says what is offered now.
+    async fn count(&self) {
+        let mut offer = Offer { boundary: self.process.boundary(), containers: false };
+        for boundary in [Boundary::Sandbox, Boundary::Container, Boundary::Gvisor] {
+            let Some(slot) = self.slot(boundary).filter(|_| self.allows(boundary)) else { continue };
+            let there = slot.lock().await.as_ref().is_some_and(|t| t.made.is_some());
+            let gone = boundary == Boundary::Container && self.engine_gone.load(Ordering::Relaxed);
+            if there && !gone {
+                offer.boundary = offer.boundary.max(boundary);
+                offer.containers |= boundary == Boundary::Container;
+            }
+        }
+        self.offer.send_if_modified(|before| std::mem::replace(before, offer) != offer);
     }
 
     /// The directory in which trials are made.

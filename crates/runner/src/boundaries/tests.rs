@@ -1,5 +1,6 @@
 use super::report::BoundaryReport;
 use super::*;
+use crate::config::EngineChoice;
 use fleetfoot_model::spec::ContainerSpec;
 
 fn plan(config: BoundaryConfig) -> (tempfile::TempDir, BoundaryPlan) {
@@ -109,4 +110,17 @@ async fn a_real_trial_is_offered_and_remembered() {
     let network = crate::config::NetworkChoice::None;
     let config = BoundaryConfig { sandbox_network: network, ..plan.config.clone() };
     assert_eq!(cache::load(&BoundaryPlan { config, ..plan }, Boundary::Sandbox), None);
+}
+
+#[tokio::test]
+async fn what_is_lost_is_not_offered_any_more() {
+    let socket = EngineChoice::Socket("/nowhere/engine.sock".into());
+    let config = BoundaryConfig { container_engine: socket, ..BoundaryConfig::default() };
+    let (_dir, b) = with(config, &[(Boundary::Sandbox, true), (Boundary::Container, true)]);
+    b.count().await;
+    let both = Offer { boundary: Boundary::Container, containers: true };
+    assert_eq!(*b.offer().borrow(), both);
+    b.look_again().await;
+    let less = Offer { boundary: Boundary::Sandbox, containers: false };
+    assert_eq!(*b.offer().borrow(), less, "the engine does not answer");
 }
