@@ -265,6 +265,16 @@ impl Cell for GvisorCell {
         host.to_path_buf()
     }
 
+    async fn reach(&self, port: u16) -> Result<(), DriverError> {
+        if self.inner.shared.options.network == Network::Host {
+            return Ok(());
+        }
+        let message = format!(
+            "a gVisor cell without a network cannot reach port {port} of a service: set `gvisor_network` to `host`"
+        );
+        Err(DriverError::new(DriverErrorKind::Unsupported, message))
+    }
+
     async fn start(&self, command: Command) -> Result<Running, DriverError> {
         self.start_command(&command).await
     }
