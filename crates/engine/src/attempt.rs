@@ -19,6 +19,7 @@ use crate::sink::Sink;
 use crate::workspace::Workspace;
 use fleetfoot_driver::Cell;
 use fleetfoot_expr::{ExprError, Status as JobStatus, Template};
+use fleetfoot_model::boundary::Boundary;
 use fleetfoot_model::state::{Conclusion, Status};
 use fleetfoot_model::sync::{Annotation, Assignment, StepReport};
 use indexmap::IndexMap;
@@ -182,6 +183,11 @@ impl<'a> Attempt<'a> {
         'a: 'b,
     {
         Attempt { cell, environment, in_image, ..self }
+    }
+
+    /// Whether the job sees other files than the runner does.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.cell.record().boundary != Boundary::Process
     }
 
     /// Notices a cancellation or timeout between steps.

@@ -20,6 +20,7 @@ mod fence;
 mod flow;
 mod frame;
 mod hash_files;
+mod held;
 mod host;
 mod interpret;
 pub mod mask;

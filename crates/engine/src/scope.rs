@@ -118,7 +118,9 @@ impl Scope for StepScope<'_> {
             "cancelled" => Value::from(self.job_status == Status::Cancelled),
             "hashfiles" => {
                 let patterns: Vec<String> = args.iter().map(Value::to_display_string).collect();
-                return Some(hash_files::hash_files(&self.workspace.workspace, &patterns).map(Value::from));
+                let inside = self.cell.inside(&self.workspace.workspace);
+                let hash = hash_files::hash_files(&self.workspace.workspace, &inside, &patterns);
+                return Some(hash.map(Value::from));
             }
             _ => return None,
         }))

@@ -4,7 +4,7 @@
 use crate::attempt::{Attempt, Leash, StepRun};
 use crate::environment::{Settable, may_set};
 use crate::frame::Changes;
-use crate::interpret::{Effects, Interpreter};
+use crate::interpret::{Effects, Interpreter, Names};
 use crate::outcome::Outcome;
 use crate::output::Output;
 use crate::process::{self, Ended, Watch};
@@ -64,10 +64,11 @@ impl Attempt<'_> {
             Ok(shell) => shell,
             Err(e) => return Outcome::failure(Reason::BadSpecification, e.to_string()),
         };
-        let file = self.workspace.temp.join(format!("step_{}{}", run.spot.key, shell.extension));
-        if let Err(e) = std::fs::write(&file, shell.script(&script)) {
+        let name = format!("step_{}{}", run.spot.key, shell.extension);
+        if let Err(e) = self.workspace.held_temp.write(&name, shell.script(&script).as_bytes(), 0o666) {
             return Outcome::io("cannot write the script", &e);
         }
+        let file = self.workspace.temp.join(name);
         let directory = self.working_directory(directory.as_deref());
         self.run_file(run, &shell, &file, directory).await
     }
@@ -140,7 +141,8 @@ impl Attempt<'_> {
                 stdin: Vec::new(),
                 merge_output: !self.config.separate_stderr,
             };
-            let interpreter = self.interpreter(run.index, allow_unsecure);
+            let interpreter =
+                self.interpreter(run.index, allow_unsecure, self.cell.inside(&self.workspace.workspace));
             match self.execute(self.cell, run.index, command, interpreter, &watch).await {
                 Ok(ran) => return self.after_program(run, ran, &files).await,
                 Err(e) if e.kind == DriverErrorKind::NotFound && !self.lacks(&directory) => {
@@ -155,10 +157,10 @@ impl Attempt<'_> {
         }
     }
 
-    /// What reads the output of a program of the job.
-    pub(crate) fn interpreter(&self, index: u16, allow_unsecure: bool) -> Interpreter {
-        Interpreter::new(index, self.config.debug, allow_unsecure)
-            .with_matchers(self.matchers.clone(), self.workspace.workspace.clone())
+    /// What reads the output of a program of the job that calls the workspace by this name.
+    pub(crate) fn interpreter(&self, index: u16, allow_unsecure: bool, inside: PathBuf) -> Interpreter {
+        let names = Names { host: self.workspace.workspace.clone(), inside };
+        Interpreter::new(index, self.config.debug, allow_unsecure).with_matchers(self.matchers.clone(), names)
     }
 
     fn cannot_start(&self, error: &DriverError, directory: &Path) -> Outcome {

@@ -2,6 +2,7 @@
 //! with the test, git repositories, conditions with a deadline, and a runner
 //! that answers at once. Nothing in the product depends on it.
 
+mod engines;
 mod fake_forge;
 mod fake_runner;
 mod git;
@@ -9,6 +10,7 @@ mod holding_runner;
 mod process;
 mod wait;
 
+pub use engines::{EngineKind, FULL_IMAGE, PrivateEngine, SMALL_IMAGE, engine_missing};
 pub use fake_forge::{FORGE_TOKEN, FakeForge, MAINTAINER, REPOSITORY, STRANGER, Seen, SentStatus};
 pub use fake_runner::FakeRunner;
 pub use git::GitRepository;

@@ -1,7 +1,7 @@
 //! `runner`: an agent on this machine, from configuration to its end. What a
 //! runner does is in the crate of that name.
 
-use crate::commands::runner_boundaries::{self, BoundarySettings};
+use crate::commands::runner_boundaries::{self, BoundarySettings, PruneArgs};
 use crate::error::{CliError, Exit, Result};
 use crate::local_runner::{no_processes, not_ready};
 use crate::logging;
@@ -28,6 +28,7 @@ pub(crate) enum RunnerCommand {
     Up(UpArgs),
     Unregister(PlainArgs),
     Validate(ValidateArgs),
+    Prune(PruneRunnerArgs),
     Status(StatusArgs),
     /// Print a systemd unit for a runner
     #[command(
@@ -84,6 +85,20 @@ pub(crate) struct PlainArgs {
 #[command(after_help = "Examples:\n  fleetfoot runner validate --config /etc/fleetfoot/runner.toml\n\n\
     Exits 1 if a check failed; warnings do not count.")]
 pub(crate) struct ValidateArgs {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// List or remove finished containers that were kept for inspection
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  fleetfoot runner prune --list\n  fleetfoot runner prune --older-than 2h\n  \
+    fleetfoot runner prune --all --output json\n\n\
+    Without a choice, those go that `container_keep_count` and `container_keep_age` do not keep."
+)]
+pub(crate) struct PruneRunnerArgs {
+    #[command(flatten)]
+    prune: PruneArgs,
     #[command(flatten)]
     settings: Settings,
 }
@@ -334,6 +349,7 @@ pub(crate) async fn run(command: RunnerCommand, format: Format) -> Result {
         RunnerCommand::Up(args) => up(&args.settings, format).await,
         RunnerCommand::Unregister(args) => unregister(&args.settings, format).await,
         RunnerCommand::Validate(args) => validate(&args.settings, format).await,
+        RunnerCommand::Prune(args) => args.prune.run(&args.settings.load()?, format).await,
         RunnerCommand::Status(args) => status(&args.settings, format).await,
         RunnerCommand::SystemdUnit => {
             output::print(fleetfoot_runner::SYSTEMD_UNIT)?;

@@ -1,12 +1,17 @@
 //! Boundaries at the command line: the flags of a runner, the table of what a
 //! machine can make, and kept containers. What boundaries are is in the runner.
 
-use crate::style::{Style, printable};
+use crate::clock;
+use crate::error::{CliError, Exit, Result};
+use crate::output::{self, Format};
+use crate::style::{self, Style, printable};
 use clap::Args;
+use fleetfoot_driver::containers::Kept;
+use fleetfoot_model::Timestamp;
 use fleetfoot_model::boundary::Boundary;
-use fleetfoot_runner::PartialConfig;
-use fleetfoot_runner::boundaries::BoundaryReport;
+use fleetfoot_runner::boundaries::{BoundaryReport, KeptContainers, Refused, Which};
 use fleetfoot_runner::config::{EngineChoice, KeepChoice, NetworkChoice, Period, PlatformChoice, Size};
+use fleetfoot_runner::{Identity, PartialConfig, RunnerConfig};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -35,11 +40,11 @@ pub(super) struct BoundarySettings {
     /// Image of jobs that must run in a container and name none
     #[arg(long, value_name = "IMAGE")]
     container_image: Option<String>,
-    /// Registry that is asked first for every image
-    #[arg(long, value_name = "REGISTRY")]
+    /// Mirror of Docker Hub that is asked for images before it
+    #[arg(long, value_name = "URL")]
     container_mirror: Option<String>,
-    /// Directory of this machine or named volume that jobs may mount (repeatable)
-    #[arg(long, value_name = "DIR[:ro]|VOLUME")]
+    /// Directory of this machine below which jobs may mount volumes (repeatable)
+    #[arg(long, value_name = "DIR")]
     container_volume: Vec<String>,
     /// Option of containers that jobs may use beside the usual ones (repeatable)
     #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
@@ -94,6 +99,74 @@ impl BoundarySettings {
     }
 }
 
+/// Which kept containers, and what becomes of them.
+#[derive(Args, Debug)]
+pub(crate) struct PruneArgs {
+    /// Only list them
+    #[arg(long)]
+    list: bool,
+    /// Remove all of them
+    #[arg(long, conflicts_with = "older_than")]
+    all: bool,
+    /// Remove those that ended longer ago than this, for example 24h
+    #[arg(long, value_name = "TIME")]
+    older_than: Option<Period>,
+}
+
+impl PruneArgs {
+    pub(super) async fn run(&self, config: &RunnerConfig, format: Format) -> Result {
+        let identity = Identity::load(&config.token_file)?;
+        let failed = |refused: Refused| CliError::machine(refused.message).next("fleetfoot runner validate");
+        let containers = KeptContainers::open(config, &identity).await.map_err(failed)?;
+        let kept = containers.list().await.map_err(failed)?;
+        let which = match (self.all, self.older_than) {
+            (true, _) => Which::All,
+            (false, Some(age)) => Which::OlderThan(age.0),
+            (false, None) => Which::Policy,
+        };
+        let chosen = match (self.list, which) {
+            // The whole list, unless a part of it was asked for.
+            (true, Which::Policy) => kept.clone(),
+            _ => containers.doomed(&kept, which, clock::now()),
+        };
+        if !self.list {
+            containers.remove(&chosen).await.map_err(failed)?;
+        }
+        let left = kept.len() - chosen.len();
+        match (format, self.list) {
+            (Format::Json, true) => output::json(&serde_json::json!({ "kept": chosen }))?,
+            (Format::Json, false) => output::json(&serde_json::json!({ "removed": chosen, "left": left }))?,
+            (Format::Text, true) if chosen.is_empty() => output::say("no containers were kept"),
+            (Format::Text, true) => output::print(&kept_table(&chosen, clock::now()))?,
+            (Format::Text, false) => {
+                for one in &chosen {
+                    output::line(&format!("removed {}", printable(&one.name)))?;
+                }
+                output::say(&format!("{} removed, {left} left", chosen.len()));
+            }
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+/// Kept containers, newest first.
+fn kept_table(kept: &[Kept], now: Timestamp) -> String {
+    let rows: Vec<Vec<String>> = kept
+        .iter()
+        .map(|one| {
+            vec![
+                printable(&one.name),
+                one.attempt.job.to_string(),
+                one.attempt.attempt.to_string(),
+                one.exit_code.to_string(),
+                style::ago(one.finished_at, now),
+                printable(&one.image),
+            ]
+        })
+        .collect();
+    style::table(&["CONTAINER", "JOB", "ATTEMPT", "EXIT", "ENDED", "IMAGE"], &rows)
+}
+
 /// What this machine can make: a row for each boundary, and under it what is missing with what helps.
 pub(super) fn table(reports: &[BoundaryReport], style: Style) -> String {
     let mut text = style.bold("BOUNDARY   OFFERED  WHAT HOLDS, WHAT IS MISSING");
@@ -135,6 +208,22 @@ mod tests {
     fn report(boundary: Boundary, offered: bool, works: bool, holds: &[&str]) -> BoundaryReport {
         let holds = holds.iter().map(|h| (*h).to_owned()).collect();
         BoundaryReport { boundary, offered, works, holds, missing: Vec::new(), chosen: None }
+    }
+
+    #[test]
+    fn kept_containers() {
+        use fleetfoot_model::{AttemptRef, Epoch, JobId};
+        let one = |name: &str, job, minutes: i64| Kept {
+            id: "3f2a".to_owned(),
+            name: name.to_owned(),
+            attempt: AttemptRef { job: JobId(job), attempt: 1, epoch: Epoch(4) },
+            image: "docker.io/library/node:20".to_owned(),
+            finished_at: Timestamp::from_micros(-minutes * 60_000_000),
+            exit_code: 1,
+            failed: true,
+        };
+        let kept = [one("fleetfoot-7-job", 7, 5), one("fleetfoot-12-service-redis", 12, 180)];
+        insta::assert_snapshot!(kept_table(&kept, Timestamp::from_micros(0)), @"");
     }
 
     fn missing(what: &str, fix: &str, required: bool) -> Missing {

@@ -250,8 +250,7 @@ pub async fn what_a_command_gets(world: World, expected: &Expected) {
 /// What the runner writes can be read and executed inside, and the other way round.
 pub async fn files_on_both_sides(world: World) {
     let script = world.temp().join("script.sh");
-    std::fs::write(&script, "echo made inside > made; mkdir -p deep/er; cat \"$1\"; test -s \"$0\"")
-        .unwrap();
+    std::fs::write(&script, "echo made inside > made; mkdir -p deep/er; cat \"$1\"; test -s \"$0\"").unwrap();
     let input = world.workspace().join("input");
     std::fs::write(&input, "made outside").unwrap();
     let inside = |p: &Path| world.cell.inside(p).display().to_string();

@@ -319,7 +319,8 @@ async fn files_of_the_host_are_out_of_reach() {
     assert_eq!(world.script("set -- /proc/self/fd/*; echo $#").await.1, "4\n");
     // What is written to private places is nowhere on the host.
     let name = format!("fleetfoot-private-{}", marker());
-    let mut command = world.sh(&format!("for d in /tmp /dev/shm $HOME /var/tmp; do echo x > $d/{name} || exit 1; done"));
+    let mut command =
+        world.sh(&format!("for d in /tmp /dev/shm $HOME /var/tmp; do echo x > $d/{name} || exit 1; done"));
     command.env.insert("HOME".into(), "/root".into());
     let (exit, out) = world.run(Command { merge_output: true, ..command }).await;
     assert_eq!(exit.code, Some(0), "{out}");
@@ -542,12 +543,9 @@ async fn a_killed_runner_leaves_nothing() {
     assert!(ours() >= 2, "runsc and its kernel");
     victim.kill().await.unwrap();
     eventually("everything dies with the runner", || ours() == 0 && !alive(pid)).await;
-    let driver = GvisorDriver::new(GvisorOptions {
-        tag: tag.clone(),
-        state: Some(state.path().into()),
-        ..options()
-    })
-    .unwrap();
+    let driver =
+        GvisorDriver::new(GvisorOptions { tag: tag.clone(), state: Some(state.path().into()), ..options() })
+            .unwrap();
     driver.sweep(attempt).await.unwrap();
     drop(driver);
     let groups = std::process::Command::new("find")
@@ -606,4 +604,3 @@ fn inside_network() {
     let own = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     say("own-loopback", std::net::TcpStream::connect(own.local_addr().unwrap()).is_ok());
 }
-

@@ -198,7 +198,8 @@ impl Attempt<'_> {
             working_directory: Some(group.inside(&self.workspace.workspace)),
         };
         let running = self.bounded(leash, group.run(container)).await?;
-        let interpreter = self.interpreter(run.index, allow_unsecure);
+        let interpreter =
+            self.interpreter(run.index, allow_unsecure, group.inside(&self.workspace.workspace));
         let ran = self.see_through(run.index, running, interpreter, &self.watch(leash)).await;
         let mut outcome = self.after_program(run, ran, &files).await;
         if loaded.is_some() {

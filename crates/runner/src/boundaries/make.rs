@@ -3,15 +3,18 @@
 
 use super::report::{BoundaryReport, Missing, Tried};
 use super::{BoundaryPlan, words};
-use crate::config::{NetworkChoice, PlatformChoice};
+use crate::config::{EngineChoice, KeepChoice, NetworkChoice, PlatformChoice};
 use fleetfoot_driver::containers::Containers;
-use fleetfoot_driver::{Driver, DriverError};
+use fleetfoot_driver::{Driver, DriverError, DriverErrorKind};
+use fleetfoot_driver_container::{ContainerEngine, ContainerOptions, Endpoint, Keep, KeepPolicy};
 use fleetfoot_driver_gvisor::{self as gvisor, GvisorDriver, GvisorOptions};
 use fleetfoot_driver_linux::cgroup::Cgroups;
 use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
 use fleetfoot_driver_sandbox::{Network, Root, SandboxDriver, SandboxOptions};
 use fleetfoot_model::boundary::Boundary;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What makes a boundary.
 #[derive(Clone)]
@@ -153,8 +156,88 @@ impl Tried {
 
 // ---- container
 
-pub(super) async fn container(_plan: &BoundaryPlan) -> Tried {
-    Tried::nothing(Boundary::Container)
+/// How long an engine may take to say what it is.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What starts an engine, for whoever has none.
+const NO_ENGINE: &str = "install and start Docker or Podman (`systemctl enable --now docker`, `systemctl enable \
+                         --now podman.socket`), or name its socket in `container_engine`";
+
+fn container_options(plan: &BoundaryPlan, endpoint: Endpoint) -> ContainerOptions {
+    let config = &plan.config;
+    ContainerOptions {
+        tag: plan.tag.clone(),
+        endpoint,
+        default_image: Some(config.container_image.clone()),
+        mirrors: config.container_mirror.iter().cloned().collect(),
+        allowed_volumes: config.container_volumes.iter().map(PathBuf::from).collect(),
+        allowed_options: config.container_options.clone(),
+        allow_socket: config.container_socket,
+        keep: KeepPolicy {
+            keep: match config.container_keep {
+                KeepChoice::None => Keep::None,
+                KeepChoice::Failed => Keep::Failed,
+                KeepChoice::All => Keep::All,
+            },
+            count: config.container_keep_count,
+            age: config.container_keep_age,
+        },
+        ..ContainerOptions::default()
+    }
+}
+
+/// Where an engine listens that was named by its kind: the system's socket, and the user's own.
+fn usual_socket(system: &str, own: &str) -> PathBuf {
+    let user = std::env::var_os("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join(own));
+    match user {
+        Some(path) if !rustix::process::geteuid().is_root() && path.exists() => path,
+        _ => PathBuf::from(system),
+    }
+}
+
+pub(super) async fn container(plan: &BoundaryPlan) -> Tried {
+    let boundary = Boundary::Container;
+    let endpoint = match &plan.config.container_engine {
+        EngineChoice::Off => {
+            let report = BoundaryReport::broken(boundary, "switched off", "set `container_engine` to `auto`");
+            return Tried { report, made: None };
+        }
+        EngineChoice::Auto => Endpoint::Auto,
+        EngineChoice::Docker => Endpoint::Socket(usual_socket("/var/run/docker.sock", "docker.sock")),
+        EngineChoice::Podman => {
+            Endpoint::Socket(usual_socket("/run/podman/podman.sock", "podman/podman.sock"))
+        }
+        EngineChoice::Socket(path) => Endpoint::Socket(path.clone()),
+    };
+    let asked = async {
+        let engine = ContainerEngine::new(container_options(plan, endpoint))?;
+        let about = engine.about().await?;
+        Ok((engine, about))
+    };
+    let answer = tokio::time::timeout(ENGINE_PATIENCE, asked).await.unwrap_or_else(|_| {
+        let message = format!("the engine gave no answer within {} s", ENGINE_PATIENCE.as_secs());
+        Err(DriverError::new(DriverErrorKind::Unavailable, message))
+    });
+    match answer {
+        Ok((engine, about)) => {
+            let mut holds = vec![format!("engine: {} {} at {}", about.name, about.version, about.endpoint)];
+            if about.rootless {
+                holds.push("the engine runs as an ordinary user".to_owned());
+            }
+            let report = BoundaryReport {
+                boundary,
+                offered: true,
+                works: true,
+                holds,
+                missing: Vec::new(),
+                chosen: None,
+            };
+            Tried { report, made: Some(Made::Containers(Arc::new(engine))) }
+        }
+        Err(error) => {
+            Tried { report: BoundaryReport::broken(boundary, words(&error), NO_ENGINE), made: None }
+        }
+    }
 }
 
 // ---- gvisor

@@ -7,8 +7,10 @@
 
 mod cache;
 mod make;
+mod prune;
 mod report;
 
+pub use prune::{KeptContainers, Which};
 pub use report::{BoundaryReport, Missing, Tried};
 
 use crate::config::{BoundaryConfig, RunnerConfig};

@@ -35,9 +35,9 @@ pub struct BoundaryConfig {
     pub container_engine: EngineChoice,
     /// Image of jobs that must run in a container and name none.
     pub container_image: String,
-    /// Registry that is asked before the one that an image names.
+    /// Mirror of Docker Hub that is asked before it.
     pub container_mirror: Option<String>,
-    /// Directories of the host and named volumes that jobs may mount.
+    /// Directories of the host below which jobs may mount volumes.
     pub container_volumes: Vec<String>,
     /// Options that jobs may give beside those that are always allowed.
     pub container_options: Vec<String>,
@@ -98,6 +98,10 @@ impl BoundaryConfig {
         {
             let message = format!("{} bytes are too few for a workspace: at least 16M are needed", size.0);
             return Err(ConfigError::Value { field: "sandbox_workspace", message });
+        }
+        if let Some(wrong) = layers.container_volumes.iter().flatten().find(|v| !v.starts_with('/')) {
+            let message = format!("'{wrong}' is not the absolute path of a directory");
+            return Err(ConfigError::Value { field: "container_volumes", message });
         }
         let path = |field, path: &Option<PathBuf>| path.clone().map(|p| absolute(field, p)).transpose();
         Ok(Self {
@@ -317,7 +321,7 @@ mod tests {
             ("CONTAINER_ENGINE", "unix:///run/user/1000/podman/podman.sock"),
             ("CONTAINER_IMAGE", "debian:12"),
             ("CONTAINER_MIRROR", "mirror.example.com:5000"),
-            ("CONTAINER_VOLUMES", "/srv/data:ro, cache"),
+            ("CONTAINER_VOLUMES", "/srv/data, /srv/cache"),
             ("CONTAINER_OPTIONS", "--gpus"),
             ("CONTAINER_SOCKET", "yes"),
             ("CONTAINER_KEEP", "failed"),
@@ -336,7 +340,7 @@ mod tests {
             container_engine: EngineChoice::Socket("/run/user/1000/podman/podman.sock".into()),
             container_image: "debian:12".into(),
             container_mirror: Some("mirror.example.com:5000".into()),
-            container_volumes: vec!["/srv/data:ro".into(), "cache".into()],
+            container_volumes: vec!["/srv/data".into(), "/srv/cache".into()],
             container_options: vec!["--gpus".into()],
             container_socket: true,
             container_keep: KeepChoice::Failed,
@@ -363,6 +367,7 @@ mod tests {
                 wrong("CONTAINER_KEEP_AGE", "1 fortnight"),
                 wrong("CONTAINER_KEEP_COUNT", "-1"),
                 wrong("CONTAINER_IMAGE", "--privileged"),
+                wrong("CONTAINER_VOLUMES", "/srv/a,data"),
                 wrong("GVISOR_PLATFORM", "xen"),
                 from_env(&[("BOUNDARY", "gvisor"), ("MAX_BOUNDARY", "sandbox")]).unwrap_err(),
             ]
@@ -376,6 +381,7 @@ mod tests {
         FLEETFOOT_RUNNER_CONTAINER_KEEP_AGE: '1 fortnight' is not a length of time (examples: 90s, 30m, 24h, 7d)
         FLEETFOOT_RUNNER_CONTAINER_KEEP_COUNT: '-1' is not a number of containers
         container_image: '--privileged' is not a name of an image or registry
+        container_volumes: 'data' is not the absolute path of a directory
         FLEETFOOT_RUNNER_GVISOR_PLATFORM: 'xen' is not a platform of gVisor (auto, systrap, ptrace, kvm)
         max_boundary: 'sandbox' is weaker than the boundary of jobs that ask for none ('gvisor')
         "

@@ -169,13 +169,13 @@ fields! {
     container_image, "CONTAINER_IMAGE", "\"docker.io/library/buildpack-deps:noble\"",
         "Image of jobs that must run in a container and name none.",
         |text| Some(text.trim().to_owned());
-    container_mirror, "CONTAINER_MIRROR", "\"mirror.example.com:5000\"",
-        "Registry that is asked first for every image.",
+    container_mirror, "CONTAINER_MIRROR", "\"http://mirror.example.com:5000\"",
+        "Mirror of Docker Hub that is asked for images before it.",
         |text| Some(text.trim().to_owned());
-    container_volumes, "CONTAINER_VOLUMES", "[\"/srv/data:ro\"]",
-        "Directories of this machine and named volumes that jobs may mount; `:ro` allows reading only. Default: none.",
+    container_volumes, "CONTAINER_VOLUMES", "[\"/srv/data\"]",
+        "Directories of this machine below which jobs may mount volumes. Default: none (volumes with a name are always allowed; they end with the job).",
         |text| list(text);
-    container_options, "CONTAINER_OPTIONS", "[\"--gpus\"]",
+    container_options, "CONTAINER_OPTIONS", "[\"--device\"]",
         "Options of containers that jobs may use beside those that are always allowed.",
         |text| list(text);
     container_socket, "CONTAINER_SOCKET", "false",
