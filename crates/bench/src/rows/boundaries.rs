@@ -8,10 +8,12 @@ use crate::report::{Measure, Target};
 use crate::stage::{ms, percentile};
 use anyhow::{Context as _, ensure};
 use fleetfoot_driver::{Cell, CellRequest, Command, Driver, Running};
+use fleetfoot_driver_container::{ContainerDriver, ContainerEngine, ContainerOptions, Endpoint, Pull};
 use fleetfoot_driver_gvisor::{GvisorDriver, GvisorOptions};
 use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
 use fleetfoot_driver_sandbox::{Network, SandboxDriver, SandboxOptions};
 use fleetfoot_model::ids::{AttemptRef, Epoch, JobId};
+use fleetfoot_testkit::{EngineKind, PrivateEngine, SMALL_IMAGE, engine_missing};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -309,13 +311,112 @@ impl Drop for Idle<'_> {
     }
 }
 
+/// A private engine and a driver on it, or why there is none.
+fn container_driver(kind: EngineKind, dir: &Path) -> Result<(PrivateEngine, ContainerDriver), String> {
+    if let Some(missing) = engine_missing(kind) {
+        return Err(missing);
+    }
+    let engine = PrivateEngine::start(kind, &[]).ok_or("the engine did not start")?;
+    let options = ContainerOptions {
+        tag: tag(),
+        endpoint: Endpoint::Socket(engine.socket()),
+        directory: Some(dir.join(kind.name())),
+        // The image is made here: there is no registry to ask.
+        pull: Pull::Missing,
+        ..ContainerOptions::default()
+    };
+    let driver = ContainerEngine::new(options).map_err(|e| e.to_string())?;
+    Ok((engine, ContainerDriver::new(driver, Some(SMALL_IMAGE.into()))))
+}
+
 /// Job containers: a step in one that is there, and a fresh one against the engine's own `run --rm`.
-pub(super) async fn containers(_setting: &Setting) -> anyhow::Result<Vec<Measure>> {
-    let why = "not measured yet";
-    Ok(vec![
-        Measure::skipped("a step, job container up", "ms", Target::AtMost(40.0), why),
-        Measure::skipped("fresh, of the engine's `run --rm`", "times", Target::AtMost(1.1), why),
-    ])
+pub(super) async fn containers(setting: &Setting) -> anyhow::Result<Vec<Measure>> {
+    let mut out = Vec::new();
+    for kind in [EngineKind::Docker, EngineKind::Podman] {
+        let dir = tempfile::tempdir()?;
+        let dir = dir.path();
+        let name = kind.name();
+        let step = format!("{name}: a step, job container up, mean");
+        let fresh = format!("{name}: fresh with a step and removed, of `run --rm`");
+        let (engine, driver) = match container_driver(kind, dir) {
+            Ok(made) => made,
+            Err(why) => {
+                out.push(Measure::skipped(step, "ms", Target::AtMost(40.0), why.clone()));
+                out.push(Measure::skipped(fresh, "times", Target::AtMost(1.1), why));
+                continue;
+            }
+        };
+        let cell = driver.prepare(request(dir)).await?;
+        out.push(Measure::new(
+            step,
+            "ms",
+            Target::AtMost(40.0),
+            steps(&*cell, dir, setting.amount(50)).await?,
+        ));
+        cell.tear_down().await?;
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let volume = format!("{0}:{0}", dir.display());
+        let network = private_network(&engine)?;
+        for _ in 0..setting.amount(12) {
+            let begun = Instant::now();
+            let cell = driver.prepare(request(dir)).await?;
+            run_true(&*cell, dir).await?;
+            cell.tear_down().await?;
+            ours.push(ms(begun.elapsed()));
+            // By hand with what a job has too: its directory, and a network of its own that is there already.
+            let begun = Instant::now();
+            let args = ["run", "--rm", "--network", &network, "--volume", &volume, SMALL_IMAGE, "/bin/true"];
+            let done = engine.cli(&args);
+            ensure!(done.status.success(), "{name} run: {}", String::from_utf8_lossy(&done.stderr));
+            theirs.push(ms(begun.elapsed()));
+        }
+        let (ours, theirs) = (percentile(&mut ours, 0.5), percentile(&mut theirs, 0.5));
+        out.push(Measure::new(fresh, "times", Target::AtMost(1.1), ours / theirs));
+        out.push(Measure::info(format!("{name}: fresh with a step and removed, p50"), "ms", ours));
+        out.push(Measure::info(format!("{name}: `run --rm`, p50"), "ms", theirs));
+    }
+    Ok(out)
+}
+
+fn private_network(engine: &PrivateEngine) -> anyhow::Result<String> {
+    let made = engine.cli(&["network", "create", "bench"]);
+    ensure!(made.status.success(), "no network: {}", String::from_utf8_lossy(&made.stderr));
+    Ok("bench".to_owned())
+}
+
+/// The program that works with the processor has to run in an image that holds nothing but busybox.
+const COUNT: &str = "i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done";
+
+/// Work with the processor by busybox in a container against the same busybox outside.
+async fn container_cpu(
+    native: &dyn Cell,
+    kind: EngineKind,
+    dir: &Path,
+) -> anyhow::Result<Result<f64, String>> {
+    let (_engine, driver) = match container_driver(kind, dir) {
+        Ok(made) => made,
+        Err(why) => return Ok(Err(why)),
+    };
+    let time = async |cell: &dyn Cell, program: &str, args: &[&str]| {
+        let begun = Instant::now();
+        output(cell.start(command(dir, program, args)).await?).await?;
+        anyhow::Ok(ms(begun.elapsed()))
+    };
+    let cell = driver.prepare(request(dir)).await?;
+    // What a start costs is measured elsewhere: it is taken off.
+    let (mut inside, mut outside) = (Vec::new(), Vec::new());
+    let (mut start_in, mut start_out) = (Vec::new(), Vec::new());
+    for _ in 0..15 {
+        outside.push(time(native, "busybox", &["sh", "-c", COUNT]).await?);
+        inside.push(time(&*cell, "/bin/busybox", &["sh", "-c", COUNT]).await?);
+        start_out.push(time(native, "busybox", &["true"]).await?);
+        start_in.push(time(&*cell, "/bin/busybox", &["true"]).await?);
+    }
+    cell.tear_down().await?;
+    // The least disturbed of each: everything else on the machine only adds.
+    let mut least = |samples: &mut Vec<f64>| percentile(samples, 0.1);
+    let (inside, outside) = (least(&mut inside), least(&mut outside));
+    Ok(Ok((inside - least(&mut start_in)) / (outside - least(&mut start_out))))
 }
 
 /// The time that work with the processor takes in a cell, milliseconds.
@@ -359,6 +460,11 @@ pub(super) async fn cpu(setting: &Setting) -> anyhow::Result<Vec<Measure>> {
         let ratio = percentile(&mut inside, 0.1) / percentile(&mut outside, 0.1);
         out.push(Measure::new(name, "times", target, ratio));
     }
+    let name = "container (docker): work with the processor, of native";
+    out.push(match container_cpu(&*native, EngineKind::Docker, dir).await? {
+        Ok(ratio) => Measure::new(name, "times", Target::AtMost(1.02), ratio),
+        Err(why) => Measure::skipped(name, "times", Target::AtMost(1.02), why),
+    });
     native.tear_down().await?;
     Ok(out)
 }
