@@ -244,7 +244,8 @@ impl<'a> Runsc<'a> {
     fn new(dir: &'a Path, platform: &'a str) -> anyhow::Result<Self> {
         let cells = dir.join("state").join(format!("fleetfoot-gvisor-{}", tag()));
         let cell = std::fs::read_dir(cells)?.next().context("no bundle of a cell")??.path();
-        let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(cell.join("config.json"))?)?;
+        let mut config: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(cell.join("config.json"))?)?;
         for (bundle, args) in
             [("run", vec!["/bin/true"]), ("idle", vec!["/bin/sh", "-c", "echo ready; read line"])]
         {

@@ -22,9 +22,27 @@ use crate::report::Measure;
 use anyhow::bail;
 
 const ROWS: [&str; 21] = [
-    "start", "local", "steps", "plan", "expr", "memory", "dispatch", "cancel", "noop", "matrix", "control",
-    "batch", "log", "artifact", "idle", "queued", "webhook",
-    "boundary-starts", "boundary-gvisor", "boundary-containers", "boundary-cpu",
+    "start",
+    "local",
+    "steps",
+    "plan",
+    "expr",
+    "memory",
+    "dispatch",
+    "cancel",
+    "noop",
+    "matrix",
+    "control",
+    "batch",
+    "log",
+    "artifact",
+    "idle",
+    "queued",
+    "webhook",
+    "boundary-starts",
+    "boundary-gvisor",
+    "boundary-containers",
+    "boundary-cpu",
 ];
 
 /// The rows with these names, in the order of the table; all if none is named.

@@ -280,7 +280,9 @@ impl Cell for GvisorCell {
     }
 
     async fn kill_all(&self) {
-        self.end_guest();
+        let guest = self.inner.lock().take();
+        // Its end is waited for, and nobody else shall wait with it.
+        let _ = tokio::task::spawn_blocking(move || drop(guest)).await;
         self.inner.tree.end_all().await;
     }
 
