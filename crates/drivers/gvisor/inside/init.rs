@@ -144,7 +144,8 @@ struct Reply {
     text: [u8; 56],
 }
 
-const EMPTY: Reply = Reply { kind: 0, id: 0, a: 0, b: 0, user_us: 0, system_us: 0, max_rss_kib: 0, text: [0; 56] };
+const EMPTY: Reply =
+    Reply { kind: 0, id: 0, a: 0, b: 0, user_us: 0, system_us: 0, max_rss_kib: 0, text: [0; 56] };
 
 #[derive(Clone, Copy)]
 struct Started {
@@ -311,7 +312,8 @@ impl State {
     fn spawn(&mut self, body: &[u8], pointers: &mut [usize], fds: [i32; 3]) {
         let word = |n: usize| number(body, n);
         let (id, programs, args, env) = (word(0), word(1) as usize, word(2) as usize, word(3) as usize);
-        let failed = |stage: i32, errno: isize| Reply { kind: FAILED, id, a: stage, b: -errno as i32, ..EMPTY };
+        let failed =
+            |stage: i32, errno: isize| Reply { kind: FAILED, id, a: stage, b: -errno as i32, ..EMPTY };
         // Strings: directory, programs, arguments, environment; behind the last two a null pointer each.
         let wanted = 1 + programs + args + env;
         let (mut at, mut n, mut slot) = (16, 0, 0);

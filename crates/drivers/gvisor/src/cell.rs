@@ -265,12 +265,24 @@ impl Cell for GvisorCell {
         host.to_path_buf()
     }
 
+    async fn reach(&self, port: u16) -> Result<(), DriverError> {
+        if self.inner.shared.options.network == Network::Host {
+            return Ok(());
+        }
+        let message = format!(
+            "a gVisor cell without a network cannot reach port {port} of a service: set `gvisor_network` to `host`"
+        );
+        Err(DriverError::new(DriverErrorKind::Unsupported, message))
+    }
+
     async fn start(&self, command: Command) -> Result<Running, DriverError> {
         self.start_command(&command).await
     }
 
     async fn kill_all(&self) {
-        self.end_guest();
+        let guest = self.inner.lock().take();
+        // Its end is waited for, and nobody else shall wait with it.
+        let _ = tokio::task::spawn_blocking(move || drop(guest)).await;
         self.inner.tree.end_all().await;
     }
 

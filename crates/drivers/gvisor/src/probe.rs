@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// One thing that was tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What: `runsc`, `cell`, `groups`, `owners`, `private-network`.
+    /// What: `runsc`, `cell`, `system-calls`, `groups`, `owners`, `private-network`.
     pub name: &'static str,
     /// It works.
     pub works: bool,
@@ -108,15 +108,20 @@ async fn try_cell(
     let attempt = AttemptRef { job: JobId(0), attempt: 0, epoch: Epoch(u64::from(std::process::id())) };
     let request = CellRequest::new(attempt, scratch.into(), scratch.into());
     let cell = driver.make_cell(&request, &choice, driver.shared.options.trial).await?;
-    let running = cell
-        .start(Command {
-            program: "true".into(),
+    let run = async |program: &str, args: &[&str]| {
+        let command = Command {
+            program: program.into(),
+            args: args.iter().map(|a| (*a).to_owned()).collect(),
             env: HashMap::from([("PATH".into(), "/usr/bin:/bin".into())]),
             working_directory: scratch.into(),
+            merge_output: true,
             ..Command::default()
-        })
-        .await?;
-    let exit = running.handle.wait().await;
+        };
+        Ok::<_, DriverError>(cell.start(command).await?.handle.wait().await)
+    };
+    let exit = run("true", &[]).await?;
+    // The best known of the calls that old releases refuse.
+    let lists = run("ls", &["-d", "/"]).await.is_ok_and(|exit| exit.code == Some(0));
     let record = cell.record();
     cell.tear_down().await?;
     if exit.code != Some(0) {
@@ -137,6 +142,17 @@ async fn try_cell(
         fix: (!grouped).then(|| {
             "delegate control groups to the runner (`Delegate=yes` in its systemd unit): jobs with a \
              limit of memory are refused"
+                .into()
+        }),
+    });
+    checks.push(Check {
+        name: "system-calls",
+        works: lists,
+        required: false,
+        found: if lists { "`ls` works".into() } else { "`ls` of this system does not work in it".into() },
+        fix: (!lists).then(|| {
+            "install a newer runsc (releases before 2023 refuse `statx` as newer systems use it), and name it \
+             in `gvisor_runsc`"
                 .into()
         }),
     });
