@@ -2,7 +2,7 @@
 //! back, and the proof. Descriptions and keys are kept for a while; a key that
 //! is not known is looked for again, at most once a minute.
 
-use crate::account::Account;
+use crate::account::{Account, Grant};
 use crate::error::{ErrorKind, OidcError};
 use crate::pending::{Begun, LIFE, Pending};
 use crate::random;
@@ -193,6 +193,14 @@ impl Relying {
         let claims = self.verify(provider, &token, &begun.nonce).await?;
         let account = Account::read(&claims, &provider.settings.groups_claim)?;
         Ok((account, begun.back))
+    }
+
+    /// What the settings say about an account of a provider.
+    ///
+    /// # Errors
+    /// `NotAllowed`, `Unknown`.
+    pub fn grant(&self, id: &str, account: &Account) -> Result<Grant, OidcError> {
+        account.grant(&self.provider(id)?.settings)
     }
 
     async fn describe(&self, provider: &Provider) -> Result<Arc<Description>, OidcError> {

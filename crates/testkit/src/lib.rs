@@ -3,6 +3,7 @@
 //! that answers at once. Nothing in the product depends on it.
 
 mod fake_forge;
+mod fake_oidc;
 mod fake_runner;
 mod git;
 mod holding_runner;
@@ -10,6 +11,7 @@ mod process;
 mod wait;
 
 pub use fake_forge::{FORGE_TOKEN, FakeForge, MAINTAINER, REPOSITORY, STRANGER, Seen, SentStatus};
+pub use fake_oidc::{FakeOidc, Lie, OIDC_CLIENT, OIDC_SECRET};
 pub use fake_runner::FakeRunner;
 pub use git::GitRepository;
 pub use holding_runner::HoldingRunner;
