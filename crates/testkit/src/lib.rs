@@ -4,6 +4,7 @@
 
 mod engines;
 mod fake_forge;
+mod fake_oidc;
 mod fake_runner;
 mod git;
 mod holding_runner;
@@ -13,6 +14,7 @@ mod wait;
 
 pub use engines::{EngineKind, FULL_IMAGE, PrivateEngine, SMALL_IMAGE, engine_missing};
 pub use fake_forge::{FORGE_TOKEN, FakeForge, MAINTAINER, REPOSITORY, STRANGER, Seen, SentStatus};
+pub use fake_oidc::{FakeOidc, Lie, OIDC_CLIENT, OIDC_SECRET};
 pub use fake_runner::FakeRunner;
 pub use git::GitRepository;
 pub use holding_runner::HoldingRunner;
