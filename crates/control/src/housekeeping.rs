@@ -64,7 +64,8 @@ async fn retire(inner: &Inner) -> Result<(), StoreError> {
     }
     if !runs.is_empty() {
         info!(runs = runs.len(), "deleted runs beyond their retention");
-        inner.store.apply(runs.into_iter().map(Op::DeleteRun).collect()).await?;
+        inner.store.apply(runs.iter().copied().map(Op::DeleteRun).collect()).await?;
+        inner.observe.changes.note(runs);
     }
     Ok(())
 }

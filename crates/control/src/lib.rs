@@ -16,6 +16,7 @@ mod ids;
 mod keys;
 mod loader;
 mod metrics;
+mod observe;
 mod passwords;
 mod principal;
 mod projects;
@@ -37,6 +38,7 @@ mod watch;
 pub use clock::Clock;
 pub use fleetfoot_store::ApprovalFilter;
 pub use loader::WorkflowLoader;
+pub use observe::{AuditExport, Change, LineBatch, LineFollower, ListWatcher};
 pub use principal::{Permission, Principal};
 pub use runs::{Idempotency, RunWatcher};
 pub use services::{ServiceSetup, ServicesOnDemand};
@@ -120,6 +122,7 @@ pub(crate) struct Inner {
     pub(crate) passwords: passwords::Passwords,
     pub(crate) throttle: throttle::Throttle,
     pub(crate) watchers: Watchers,
+    pub(crate) observe: observe::Shared,
     pub(crate) metrics: Metrics,
     pub(crate) payloads: sync::PayloadCache,
     pub(crate) triggers: triggers::Shared,
@@ -160,6 +163,7 @@ impl Control {
             passwords: passwords::Passwords::default(),
             throttle: throttle::Throttle::default(),
             watchers: Watchers::default(),
+            observe: observe::Shared::new(Clock::default().wall()),
             metrics: Metrics::default(),
             payloads: sync::PayloadCache::default(),
             triggers: triggers::Shared::default(),
@@ -172,7 +176,10 @@ impl Control {
         let actor = Actor::load(inner.clone(), receiver).await.map_err(|e| store_problem(&e))?;
         inner.tasks.spawn(actor.run());
         inner.tasks.spawn(housekeeping::run(inner.clone()));
-        Ok(Self { inner })
+        let control = Self { inner };
+        control.inner.tasks.spawn(observe::run(control.clone()));
+        control.inner.tasks.spawn(observe::tell_changes(control.clone()));
+        Ok(control)
     }
 
     /// Ends waits and streams, lets the actor finish what it was asked, and stops.

@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+/// The variable by which steps say more.
+const STEP_DEBUG: &str = "ACTIONS_STEP_DEBUG";
 /// Entries of a page at most.
 const MAX_PAGE: usize = 200;
 
@@ -333,8 +335,11 @@ impl Control {
             done,
             provenance,
         };
-        let (prepared, created) =
-            prepare(&self.inner, who, request_of(&row, &payload, secrets), carry).await?;
+        let mut again = request_of(&row, &payload, secrets);
+        if request.debug {
+            again.vars.insert(STEP_DEBUG.to_owned(), "true".to_owned());
+        }
+        let (prepared, created) = prepare(&self.inner, who, again, carry).await?;
         self.store_runs(vec![prepared], None).await?;
         Ok(created)
     }
@@ -396,6 +401,7 @@ impl Control {
                 None => format!("It is {}.", row.status),
             },
             reasons: Vec::new(),
+            nearest: Vec::new(),
         }))
     }
 

@@ -356,7 +356,7 @@ fn may_identify(spec: &JobSpec, params: &RunParams) -> bool {
     granted == Some("write") && !params.untrusted
 }
 
-fn artifact_view(row: ArtifactRow) -> ArtifactView {
+pub(crate) fn artifact_view(row: ArtifactRow) -> ArtifactView {
     let digest = row.sha256.map(|s| {
         let digits: String = s.iter().map(|b| format!("{b:02x}")).collect();
         format!("sha256:{digits}")

@@ -4,6 +4,7 @@ use crate::boundary::BoundaryRecord;
 use crate::diagnostic::Diagnostic;
 use crate::ids::{AttemptNumber, AttemptRef, JobId, RunId, RunnerId, TokenId};
 use crate::labels::Label;
+use crate::observe::JobCounts;
 
 use crate::spec::Repository;
 use crate::state::{Conclusion, Reason, RunnerState, Status};
@@ -145,6 +146,18 @@ pub struct RunView {
     pub rerun_of: Option<RunId>,
     /// Change number: larger than that of any earlier change in this installation.
     pub change: u64,
+    /// The commit, if the run is about one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sha: Option<String>,
+    /// Its jobs by state; only in lists.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub job_counts: Option<JobCounts>,
+    /// What was given as inputs; only in the view of a single run.
+    #[serde(skip_serializing_if = "IndexMap::is_empty", default)]
+    pub inputs: IndexMap<String, Value>,
+    /// Somebody asked for its cancellation.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub cancel_requested: bool,
     /// Jobs; only in the view of a single run.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub jobs: Option<Vec<JobView>>,
@@ -163,6 +176,9 @@ pub struct JobView {
     pub name: String,
     /// Keys of jobs that it needs.
     pub needs: Vec<String>,
+    /// Values of its leg of the matrix; only of a job that is one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub matrix: Option<Value>,
     /// Labels that it requires.
     pub labels: Vec<Label>,
     /// Queue.
@@ -229,6 +245,9 @@ pub struct AttemptView {
     pub message: Option<String>,
     /// Lease.
     pub leased_at: Timestamp,
+    /// When its first step started: what lies between lease and this is set-up.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub started_at: Option<Timestamp>,
     /// End.
     pub finished_at: Option<Timestamp>,
     /// Length of its log.
@@ -278,6 +297,9 @@ pub struct RunnerView {
     pub drain: bool,
     /// Version.
     pub version: String,
+    /// Its version is so far from the server's that it gets no jobs.
+    #[serde(default)]
+    pub version_too_far: bool,
     /// Slots.
     pub slots: u32,
     /// Labels: its own and those fixed at registration.
@@ -545,6 +567,9 @@ pub struct CancelRun {
 pub struct Rerun {
     /// Only jobs that did not succeed, and what depends on them.
     pub failed_only: bool,
+    /// Steps say more (`ACTIONS_STEP_DEBUG`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub debug: bool,
 }
 
 /// Filters of the list of runs.

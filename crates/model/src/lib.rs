@@ -12,6 +12,7 @@ pub mod event;
 pub mod ids;
 pub mod labels;
 pub mod logs;
+pub mod observe;
 pub mod pattern;
 pub mod plan;
 pub mod problem;

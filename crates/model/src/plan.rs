@@ -9,6 +9,7 @@
 use crate::diagnostic::{Diagnostic, Diagnostics, Source};
 use crate::event::{EventFacts, Matching, ScheduleSpec};
 use crate::ids::RunId;
+use crate::observe::WorkflowInput;
 use crate::spec::{Concurrency, Contexts, JobSpec, Placement, Repository};
 use crate::state::Conclusion;
 use crate::time::Timestamp;
@@ -65,6 +66,11 @@ pub trait Document: Send + Sync + std::fmt::Debug {
     /// The times at which it wants to run.
     fn schedules(&self) -> Vec<ScheduleSpec> {
         Vec::new()
+    }
+
+    /// What it takes when somebody starts it by hand, in its order; `None` if nobody can.
+    fn dispatch_inputs(&self) -> Option<Vec<WorkflowInput>> {
+        None
     }
 
     /// Findings that do not make the document unusable.

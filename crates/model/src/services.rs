@@ -36,6 +36,9 @@ pub struct ArtifactView {
 pub struct ArtifactList {
     /// Oldest first.
     pub artifacts: Vec<ArtifactView>,
+    /// Pass as `cursor` to get the next page, of a list over all runs; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
 }
 
 /// A cache.

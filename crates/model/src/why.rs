@@ -2,6 +2,7 @@
 
 use crate::boundary::Boundary;
 use crate::ids::{JobId, RunId, RunnerId};
+use crate::observe::Candidate;
 use crate::state::Status;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,9 @@ pub struct Why {
     pub summary: String,
     /// Every reason that holds, the decisive one first. Empty if it does not wait.
     pub reasons: Vec<WhyReason>,
+    /// The runners that come nearest and what keeps each from the job (at most ten), while it waits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nearest: Vec<Candidate>,
 }
 
 /// One reason.

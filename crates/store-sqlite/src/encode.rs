@@ -40,6 +40,10 @@ pub(crate) struct RunWrite {
     pub(crate) params: Option<String>,
     pub(crate) contexts: Option<String>,
     pub(crate) sealed_secrets: Option<Vec<u8>>,
+    /// The commit.
+    pub(crate) sha: Option<String>,
+    /// What the run is found by, in small letters.
+    pub(crate) words: String,
     pub(crate) jobs: Vec<JobWrite>,
 }
 
@@ -239,7 +243,12 @@ impl Encoder {
 
     fn run(&mut self, new: NewRun) -> serde_json::Result<RunWrite> {
         let NewRun { row, payload, jobs } = new;
+        let sha = payload.params.repository.as_ref().and_then(|r| r.sha.clone());
+        let (branch, commit) = (row.branch.as_deref().unwrap_or_default(), sha.as_deref().unwrap_or_default());
+        let words = format!("{}\n{}\n{branch}\n{commit}\n#{}", row.name, row.title, row.number);
         Ok(RunWrite {
+            words: words.to_lowercase(),
+            sha,
             concurrency: row.concurrency.as_ref().map(serde_json::to_string).transpose()?,
             nodes: list(&row.nodes)?,
             document: self.document(payload.document),

@@ -11,6 +11,7 @@ mod encode;
 mod error;
 mod exec;
 mod lock;
+mod observe;
 mod projects;
 mod read;
 mod schema;

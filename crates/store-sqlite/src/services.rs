@@ -1,7 +1,7 @@
 //! Artifacts and caches: what is known of them beside their bytes, which are objects. Each call
 //! that writes is a transaction of its own; it decides nothing about who may do what.
 
-mod artifacts;
+pub(crate) mod artifacts;
 mod blobs;
 mod caches;
 

@@ -8,6 +8,7 @@
 //! every write that was acknowledged before they began.
 
 pub mod conformance;
+mod observe;
 mod ops;
 mod projects;
 mod rows;
@@ -15,6 +16,7 @@ mod services;
 mod triggers;
 mod users;
 
+pub use observe::*;
 pub use ops::{Op, OpError, OpOk};
 pub use projects::*;
 pub use rows::*;
@@ -31,7 +33,7 @@ use thiserror::Error;
 
 /// Where the control plane keeps its state.
 #[async_trait]
-pub trait Store: ServiceStore + ProjectStore + TriggerStore + UserStore + Send + Sync + 'static {
+pub trait Store: ServiceStore + ProjectStore + TriggerStore + UserStore + ObserveStore + Send + Sync + 'static {
     /// Applies operations in order, in one transaction with whatever else is
     /// waiting (group commit). The answer has one entry per operation: a
     /// failed one changed nothing, the others took effect.

@@ -55,6 +55,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/artifacts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Artifacts of all runs, newest first. */
+        get: operations["list_all_artifacts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/artifacts/{id}": {
         parameters: {
             query?: never;
@@ -101,7 +118,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The audit log, newest first. */
+        /** The audit log, newest first: a page, or all of it as a file. */
         get: operations["list_audit"];
         put?: never;
         post?: never;
@@ -200,6 +217,62 @@ export interface paths {
         patch: operations["update_environment"];
         trace?: never;
     };
+    "/api/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow the changes of every list, as server-sent events.
+         * @description The name of an event is the `change` of its data. The first event is `reset`, and whenever changes
+         *     were left out: read the lists again then. `Last-Event-ID` goes on where a stream broke, if that is
+         *     still known. Runners and approvals are looked at once a second.
+         */
+        get: operations["follow_lists"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The fleet at this moment. */
+        get: operations["get_fleet"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the server and its parts are. */
+        get: operations["get_health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs/{id}": {
         parameters: {
             query?: never;
@@ -277,6 +350,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/jobs/{id}/log/follow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow a log by lines, as server-sent events.
+         * @description Events `lines` carry what `GET .../log/lines` answers, without gaps and repeats; the id is the number
+         *     of the last whole line, and `Last-Event-ID` goes on behind it. A line that still grows comes as
+         *     `partial`, also alone. The event `end` comes when the log is complete. A stream that ends without it
+         *     was interrupted: connect again.
+         */
+        get: operations["follow_log_lines"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{id}/log/lines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lines of a log by number. */
+        get: operations["read_log_lines"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs/{id}/log/marks": {
         parameters: {
             query?: never;
@@ -286,6 +399,43 @@ export interface paths {
         };
         /** When and by which stream of which step the bytes of a range were written. */
         get: operations["read_log_marks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{id}/log/outline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where steps, groups and errors are in a log. */
+        get: operations["read_log_outline"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{id}/log/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Search a log.
+         * @description A search ends after about a second and a half; `next` says where to go on.
+         */
+        get: operations["search_log"];
         put?: never;
         post?: never;
         delete?: never;
@@ -427,6 +577,23 @@ export interface paths {
         put?: never;
         /** Tell every workflow of the default branch that waits for a `repository_dispatch` of this type. */
         post: operations["dispatch_repository"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/repos/{id}/workflows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Workflows of a repository and what they take when they are started by hand. */
+        get: operations["list_workflows"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -683,6 +850,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/facets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Values that the list of runs can be filtered by. */
+        get: operations["run_facets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{id}": {
         parameters: {
             query?: never;
@@ -791,6 +975,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{id}/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Annotations and summaries of all jobs of a run. */
+        get: operations["run_report"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{id}/rerun": {
         parameters: {
             query?: never;
@@ -877,6 +1078,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Numbers over time, in columns. */
+        get: operations["get_series"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/series/names": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Names of the series that have points. */
+        get: operations["list_series"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/session": {
         parameters: {
             query?: never;
@@ -905,6 +1140,23 @@ export interface paths {
         };
         /** Which ways of signing in there are, beside an API token. */
         get: operations["sign_in_ways"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/storage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What takes how much room, and how long it is kept. */
+        get: operations["get_storage"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1477,6 +1729,8 @@ export interface components {
         ArtifactList: {
             /** @description Oldest first. */
             artifacts: components["schemas"]["ArtifactView"][];
+            /** @description Pass as `cursor` to get the next page, of a list over all runs; absent on the last. */
+            next_cursor?: string | null;
         };
         /** @description An artifact of a run. */
         ArtifactView: {
@@ -1629,6 +1883,7 @@ export interface components {
                 number,
                 string
             ][];
+            started_at?: components["schemas"]["Timestamp"] | null;
         };
         /** @description One audit entry. */
         AuditEntry: {
@@ -1769,6 +2024,17 @@ export interface components {
              */
             message: string | null;
         };
+        /** @description A runner that would nearly do for a job, or would but for the moment. */
+        Candidate: {
+            /** @description What keeps it from the job, what cannot change by itself first; empty if nothing does. */
+            lacks: components["schemas"]["Lack"][];
+            /** @description Its name. */
+            name: string;
+            /** @description The runner. */
+            runner: components["schemas"]["RunnerId"];
+            /** @description Its state. */
+            state: components["schemas"]["RunnerState"];
+        };
         /**
          * @description Stable error codes. The status belongs to the code.
          * @enum {string}
@@ -1795,6 +2061,20 @@ export interface components {
             /** @description Steps. */
             steps?: components["schemas"]["StepReport"][];
         };
+        /** @description How a part of the server is. */
+        ComponentHealth: {
+            /** @description `store`, `scheduler`, `logs`, `disk`, `objects`, `runners`, `repositories`. */
+            name: string;
+            /** @description How it is. */
+            state: components["schemas"]["ComponentState"];
+            /** @description In words. */
+            words: string;
+        };
+        /**
+         * @description States of a part of the server, the best first.
+         * @enum {string}
+         */
+        ComponentState: "ok" | "off" | "degraded" | "failing";
         /**
          * @description How a run, a job or a step ended.
          * @enum {string}
@@ -2145,6 +2425,49 @@ export interface components {
          *     derived from the wall clock in microseconds, see `control`).
          */
         Epoch: number;
+        /** @description The fleet at this moment. */
+        FleetView: {
+            /** @description When this was true. */
+            at: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Jobs with a runner.
+             */
+            jobs_running: number;
+            /**
+             * Format: int64
+             * @description Jobs that wait for a runner or their turn.
+             */
+            jobs_waiting: number;
+            /** @description Labels that waiting jobs require, by name. */
+            labels: components["schemas"]["LabelDepth"][];
+            oldest_waiting?: components["schemas"]["OldestWaiting"] | null;
+            /** @description Queues with jobs, by name. */
+            queues: components["schemas"]["QueueDepth"][];
+            /** @description Runners by state (`idle`, `busy`, `draining`, `error`, `offline`). */
+            runners: {
+                [key: string]: number;
+            };
+            /** @description Version of the server. */
+            server_version: string;
+            /** @description Runners whose version differs from the server's (at most a hundred). */
+            skew: components["schemas"]["VersionSkew"][];
+            /**
+             * Format: int64
+             * @description Of these, slots with a job.
+             */
+            slots_busy: number;
+            /**
+             * Format: int64
+             * @description Slots of runners that are connected.
+             */
+            slots_total: number;
+            /**
+             * Format: double
+             * @description Share of slots with a job, 0 to 1.
+             */
+            utilisation: number;
+        };
         /**
          * @description Software of a forge.
          * @enum {string}
@@ -2159,6 +2482,47 @@ export interface components {
         Health: {
             /** @description `ok` or `ready`. */
             status: string;
+        };
+        /** @description How the server is. */
+        HealthView: {
+            /**
+             * Format: int64
+             * @description Transactions committed since then.
+             */
+            commits: number;
+            /** @description Its parts. */
+            components: components["schemas"]["ComponentHealth"][];
+            /**
+             * Format: double
+             * @description Milliseconds that a commit with its flush took, on average since then.
+             */
+            flush_ms: number;
+            /**
+             * Format: double
+             * @description Milliseconds that a commit takes now, measured with this request.
+             */
+            flush_now_ms?: number | null;
+            /**
+             * Format: int64
+             * @description Operations in them.
+             */
+            operations: number;
+            /**
+             * Format: int64
+             * @description Version of the schema of the database.
+             */
+            schema: number;
+            /** @description When it started. */
+            started_at: components["schemas"]["Timestamp"];
+            /** @description The worst state of its components. */
+            state: components["schemas"]["ComponentState"];
+            /**
+             * Format: int64
+             * @description Seconds since then.
+             */
+            uptime_seconds: number;
+            /** @description Version of the server. */
+            version: string;
         };
         /** @description Body of `POST /api/v1/runners/{id}/heartbeat`; every field may be left out. */
         Heartbeat: {
@@ -2183,6 +2547,72 @@ export interface components {
             provider: string;
             /** @description The provider's name for the account (`sub`), which never changes. */
             subject: string;
+        };
+        /** @description An annotation and whose it is. */
+        JobAnnotation: {
+            /** @description What it says. */
+            annotation: components["schemas"]["Annotation"];
+            /** @description The job. */
+            job: components["schemas"]["JobId"];
+            /** @description Its name. */
+            job_name: string;
+        };
+        /** @description Jobs of a run by where they stand or how they ended. */
+        JobCounts: {
+            /**
+             * Format: int64
+             * @description Cancelled.
+             * @default 0
+             */
+            cancelled: number;
+            /**
+             * Format: int64
+             * @description Failed.
+             * @default 0
+             */
+            failure: number;
+            /**
+             * Format: int64
+             * @description Ready for a runner.
+             * @default 0
+             */
+            queued: number;
+            /**
+             * Format: int64
+             * @description With a runner.
+             * @default 0
+             */
+            running: number;
+            /**
+             * Format: int64
+             * @description Skipped.
+             * @default 0
+             */
+            skipped: number;
+            /**
+             * Format: int64
+             * @description Ended well.
+             * @default 0
+             */
+            success: number;
+            /**
+             * Format: int64
+             * @description Ran out of time.
+             * @default 0
+             */
+            timed_out: number;
+            /**
+             * Format: int64
+             * @description All of them.
+             * @default 0
+             */
+            total: number;
+            /**
+             * Format: int64
+             * @description Waiting for other jobs, an approval or their turn.
+             * @default 0
+             */
+            waiting: number;
         };
         /**
          * Format: int64
@@ -2307,6 +2737,20 @@ export interface components {
              */
             timeout_seconds: number;
         };
+        /** @description A summary and whose it is. */
+        JobSummary: {
+            /** @description The job. */
+            job: components["schemas"]["JobId"];
+            /** @description Its name. */
+            job_name: string;
+            /**
+             * Format: int32
+             * @description Index of the step.
+             */
+            step: number;
+            /** @description Markdown. */
+            text: string;
+        };
         /** @description A job. */
         JobView: {
             attempt?: components["schemas"]["u32"] | null;
@@ -2363,6 +2807,8 @@ export interface components {
             status: components["schemas"]["Status"];
             /** @description Steps of the current or last attempt. */
             steps?: components["schemas"]["StepReport"][];
+            /** @description Values of its leg of the matrix; only of a job that is one. */
+            matrix?: unknown;
         };
         /** @description Answer to a rotation of the master key. */
         KeyRotated: {
@@ -2376,6 +2822,33 @@ export interface components {
         };
         /** @description One label, kept as written, compared by its lower-case form. */
         Label: string;
+        /** @description Jobs that require a label. */
+        LabelDepth: {
+            /** @description The label. */
+            label: string;
+            /**
+             * Format: int64
+             * @description Connected runners that offer it.
+             */
+            runners: number;
+            /**
+             * Format: int64
+             * @description Jobs that wait.
+             */
+            waiting: number;
+        };
+        /** @description One thing that keeps a runner from a job. */
+        Lack: {
+            /** @description What kind of thing. */
+            kind: components["schemas"]["LackKind"];
+            /** @description In words, one for each label, limit or the like. */
+            words: string[];
+        };
+        /**
+         * @description Kinds of [`Lack`].
+         * @enum {string}
+         */
+        LackKind: "queue" | "labels" | "boundary" | "limits" | "version" | "error" | "draining" | "offline" | "busy";
         /** @description Resource limits: what a job asks for, or the most that a runner allows. */
         Limits: {
             /**
@@ -2396,6 +2869,205 @@ export interface components {
              * @default null
              */
             pids: number | null;
+        };
+        /** @description A change of a list: the data of an event of the same name. */
+        ListChange: {
+            /** @enum {string} */
+            change: "run";
+            /** @description Its row. */
+            run: components["schemas"]["RunView"];
+        } | {
+            /** @enum {string} */
+            change: "run_deleted";
+            /** @description The run. */
+            id: components["schemas"]["RunId"];
+        } | {
+            /** @enum {string} */
+            change: "runner";
+            /** @description The runner. */
+            runner: components["schemas"]["RunnerView"];
+        } | {
+            /** @enum {string} */
+            change: "runner_deleted";
+            /** @description The runner. */
+            id: components["schemas"]["RunnerId"];
+        } | {
+            /** @enum {string} */
+            change: "approvals";
+            /**
+             * Format: int64
+             * @description Approvals that are pending now.
+             */
+            waiting: number;
+        } | {
+            /** @enum {string} */
+            change: "reset";
+        };
+        /** @description Data of the event `end` of a stream that follows a log. */
+        LogEnd: {
+            attempt?: components["schemas"]["u32"] | null;
+            /**
+             * Format: int64
+             * @description Lines of the whole log.
+             */
+            total: number;
+        };
+        /** @description A line that is an error. */
+        LogError: {
+            /**
+             * Format: int64
+             * @description The line.
+             */
+            line: number;
+            /**
+             * Format: int32
+             * @description Index of the step.
+             */
+            step: number;
+            /** @description Its message, cut to some hundred characters. */
+            text: string;
+        };
+        /** @description A group of lines that can be folded. */
+        LogGroup: {
+            /**
+             * Format: int64
+             * @description Line of its title.
+             */
+            from: number;
+            /**
+             * Format: int32
+             * @description Index of the step.
+             */
+            step: number;
+            /** @description Its title. */
+            title: string;
+            /**
+             * Format: int64
+             * @description Its last line (`::endgroup::`, or the last one of its step); absent while it is open.
+             */
+            to?: number | null;
+        };
+        /** @description One line. */
+        LogLine: {
+            /** @description When the runner read its first byte. */
+            at: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Bytes of the whole line; only of one that is cut.
+             */
+            bytes?: number | null;
+            /** @description Only the beginning of the line is here. */
+            cut?: boolean;
+            /**
+             * Format: int64
+             * @description Its number, from 1.
+             */
+            n: number;
+            /**
+             * Format: int32
+             * @description Index of the step that wrote it.
+             */
+            step: number;
+            /** @description The stream of its first byte. */
+            stream: components["schemas"]["Stream"];
+            /** @description Its text without the line break; what is not UTF-8 is replaced. */
+            text: string;
+        };
+        /** @description Some lines of a log; also the data of an event `lines` of a stream that follows it. */
+        LogLines: {
+            attempt?: components["schemas"]["u32"] | null;
+            /**
+             * Format: int64
+             * @description Bytes of the whole log now.
+             */
+            bytes: number;
+            /** @description No more lines will come. */
+            complete: boolean;
+            /**
+             * Format: int64
+             * @description Number of the first line here, or of the one that would be.
+             */
+            from: number;
+            /** @description The lines, without gaps. */
+            lines: components["schemas"]["LogLine"][];
+            /**
+             * Format: int64
+             * @description Where to go on, if the log has more lines after these.
+             */
+            next?: number | null;
+            partial?: components["schemas"]["LogLine"] | null;
+            /**
+             * Format: int64
+             * @description A stream left out this many lines before `from`; they are read with `from` and `count`.
+             */
+            skipped?: number;
+            /**
+             * Format: int64
+             * @description Lines of the whole log now.
+             */
+            total: number;
+        };
+        /** @description A line that matches. */
+        LogMatch: {
+            /** @description Start and end of each match in the text of the line, in UTF-16 code units (the first hundred). */
+            at: number[][];
+            /**
+             * Format: int64
+             * @description The line.
+             */
+            line: number;
+            /**
+             * Format: int32
+             * @description Index of the step.
+             */
+            step: number;
+        };
+        /** @description Where things are in a log. */
+        LogOutline: {
+            attempt?: components["schemas"]["u32"] | null;
+            /** @description No more lines will come. */
+            complete: boolean;
+            /** @description Lines that are errors. */
+            errors: components["schemas"]["LogError"][];
+            /**
+             * Format: int64
+             * @description The first line that is an error (`::error`).
+             */
+            first_error?: number | null;
+            /** @description Groups (`::group::`), in the order of their first lines. */
+            groups: components["schemas"]["LogGroup"][];
+            /** @description Lines by step, in the order of their first lines. */
+            steps: components["schemas"]["StepLines"][];
+            /**
+             * Format: int64
+             * @description Lines of the whole log now.
+             */
+            total_lines: number;
+            /** @description There are more groups or errors than are listed here. */
+            truncated: boolean;
+        };
+        /** @description Lines with a text or a pattern. */
+        LogSearch: {
+            attempt?: components["schemas"]["u32"] | null;
+            /** @description The whole log was searched, to its last line of now. */
+            complete: boolean;
+            /**
+             * Format: int64
+             * @description Lines that match among those searched, listed or not.
+             */
+            count: number;
+            /** @description Lines that match, ascending, at most as many as were asked for. */
+            matches: components["schemas"]["LogMatch"][];
+            /**
+             * Format: int64
+             * @description Pass as `after` for further matches or to search on; absent at the end.
+             */
+            next?: number | null;
+            /**
+             * Format: int64
+             * @description Every line up to this one was searched.
+             */
+            searched_to: number;
         };
         /** @description Where a frame's bytes begin and what they are; they end where the next mark begins. */
         Mark: {
@@ -2452,6 +3124,15 @@ export interface components {
             id: string;
             /** @description Name for people. */
             name: string;
+        };
+        /** @description The job that waits longest for a runner. */
+        OldestWaiting: {
+            /** @description The job. */
+            job: components["schemas"]["JobId"];
+            /** @description Its queue. */
+            queue: string;
+            /** @description Since when. */
+            since: components["schemas"]["Timestamp"];
         };
         /** @description One page of a list. */
         Page_ApprovalView: {
@@ -2661,6 +3342,15 @@ export interface components {
                 status: components["schemas"]["Status"];
                 /** @description Title of this run. */
                 title: string;
+                /** @description Somebody asked for its cancellation. */
+                cancel_requested?: boolean;
+                /** @description What was given as inputs; only in the view of a single run. */
+                inputs?: {
+                    [key: string]: unknown;
+                };
+                job_counts?: components["schemas"]["JobCounts"] | null;
+                /** @description The commit, if the run is about one. */
+                sha?: string | null;
             }[];
             /** @description Pass as `cursor` to get the next page; absent on the last. */
             next_cursor?: string | null;
@@ -2702,6 +3392,8 @@ export interface components {
                 state: components["schemas"]["RunnerState"];
                 /** @description Version. */
                 version: string;
+                /** @description Its version is so far from the server's that it gets no jobs. */
+                version_too_far?: boolean;
             }[];
             /** @description Pass as `cursor` to get the next page; absent on the last. */
             next_cursor?: string | null;
@@ -2865,6 +3557,27 @@ export interface components {
             title: string;
             /** @description `about:blank`: the code says it all. */
             type?: string;
+        };
+        /** @description Jobs of a queue. */
+        QueueDepth: {
+            /**
+             * Format: int64
+             * @description Of these, jobs that a group, `max-parallel` or a retry delay holds back.
+             */
+            held: number;
+            oldest_since?: components["schemas"]["Timestamp"] | null;
+            /** @description The queue. */
+            queue: string;
+            /**
+             * Format: int64
+             * @description Jobs with a runner.
+             */
+            running: number;
+            /**
+             * Format: int64
+             * @description Jobs that wait.
+             */
+            waiting: number;
         };
         /**
          * @description Why something ended as it did; stable words for machines.
@@ -3032,6 +3745,11 @@ export interface components {
              * @default false
              */
             failed_only: boolean;
+            /**
+             * @description Steps say more (`ACTIONS_STEP_DEBUG`).
+             * @default false
+             */
+            debug: boolean;
         };
         /** @description Load of a machine at one moment. */
         ResourceSample: {
@@ -3053,6 +3771,29 @@ export interface components {
              * @default 0
              */
             memory_used_bytes: number;
+        };
+        /** @description How long things are kept. */
+        Retention: {
+            /**
+             * Format: int64
+             * @description Artifacts at most.
+             */
+            artifacts_seconds?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of caches that a repository may keep.
+             */
+            caches_bytes_per_repository?: number | null;
+            /**
+             * Format: int64
+             * @description Caches that nobody uses.
+             */
+            caches_idle_seconds?: number | null;
+            /**
+             * Format: int64
+             * @description Completed runs with their logs; absent: for ever.
+             */
+            runs_seconds?: number | null;
         };
         /** @description Body of an approval or a rejection. */
         Review: {
@@ -3080,11 +3821,41 @@ export interface components {
              */
             working_directory: string | null;
         };
+        /** @description Values that a list of runs can be filtered by. */
+        RunFacets: {
+            /** @description Who caused runs. */
+            actors: string[];
+            /** @description Branches. */
+            branches: string[];
+            /** @description Events. */
+            events: string[];
+            /** @description Dialects. */
+            kinds: string[];
+            /** @description Labels that jobs require. */
+            labels: string[];
+            /** @description Projects. */
+            projects: string[];
+            /** @description Names of runners. */
+            runners: string[];
+            /** @description One of the lists has more values than are given here. */
+            truncated: boolean;
+            /** @description Names of workflows. */
+            workflows: string[];
+        };
         /**
          * Format: int64
          * @description One execution of one document.
          */
         RunId: number;
+        /** @description Annotations and summaries of all jobs of a run. */
+        RunReport: {
+            /** @description Notices, warnings and errors, by job. */
+            annotations: components["schemas"]["JobAnnotation"][];
+            /** @description Summaries, by job and step. */
+            summaries: components["schemas"]["JobSummary"][];
+            /** @description There are more than are given here. */
+            truncated: boolean;
+        };
         /** @description A run. */
         RunView: {
             /** @description Who caused it. */
@@ -3131,6 +3902,15 @@ export interface components {
             status: components["schemas"]["Status"];
             /** @description Title of this run. */
             title: string;
+            /** @description Somebody asked for its cancellation. */
+            cancel_requested?: boolean;
+            /** @description What was given as inputs; only in the view of a single run. */
+            inputs?: {
+                [key: string]: unknown;
+            };
+            job_counts?: components["schemas"]["JobCounts"] | null;
+            /** @description The commit, if the run is about one. */
+            sha?: string | null;
         };
         /**
          * Format: int64
@@ -3232,6 +4012,8 @@ export interface components {
             state: components["schemas"]["RunnerState"];
             /** @description Version. */
             version: string;
+            /** @description Its version is so far from the server's that it gets no jobs. */
+            version_too_far?: boolean;
         };
         /** @description A schedule of a workflow. */
         ScheduleView: {
@@ -3304,6 +4086,33 @@ export interface components {
             updated_at: components["schemas"]["Timestamp"];
             /** @description By whom. */
             updated_by: string;
+        };
+        /** @description Numbers over time, in columns. */
+        Series: {
+            /** @description Moments, in seconds since the Unix epoch, ascending. */
+            at: number[];
+            /** @description Whose: `fleet`, `runner:ID`, `queue:NAME` or `label:NAME`. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Seconds from one point to the next.
+             */
+            step_seconds: number;
+            /**
+             * @description Values by column, one for each moment; `null` where nothing was measured.
+             *
+             *     `fleet`: `runners`, `slots`, `busy`, `waiting`, `running`. `runner:`: `cpu` (0 to 1), `memory`
+             *     and `disk_free` (bytes), `busy`, `slots`. `queue:` and `label:`: `depth`, `started` (jobs that
+             *     got a runner), `wait_p50` and `wait_p95` (seconds that these waited).
+             */
+            values: {
+                [key: string]: (number | null)[];
+            };
+        };
+        /** @description Names of series that have points. */
+        SeriesNames: {
+            /** @description The names, in order. */
+            names: string[];
         };
         /** @description Who is asking: the answer of `GET` and `POST /api/v1/session`. */
         SessionView: {
@@ -3417,6 +4226,24 @@ export interface components {
                 step: string;
             };
         };
+        /** @description Lines of a step. */
+        StepLines: {
+            /**
+             * Format: int64
+             * @description Its first line.
+             */
+            first_line: number;
+            /**
+             * Format: int32
+             * @description Index of the step.
+             */
+            index: number;
+            /**
+             * Format: int64
+             * @description Its last line; lines of other steps may be in between.
+             */
+            last_line: number;
+        };
         /** @description One step of an attempt. */
         StepReport: {
             conclusion?: components["schemas"]["Conclusion"] | null;
@@ -3474,6 +4301,49 @@ export interface components {
             name?: string | null;
             /** @description `timeout-minutes` (template that gives a number). */
             timeout_minutes?: string | null;
+        };
+        /** @description How much there is of something. */
+        Stock: {
+            /**
+             * Format: int64
+             * @description Bytes.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            count: number;
+        };
+        /** @description What takes how much room. */
+        StorageView: {
+            /**
+             * Format: int64
+             * @description Of these, logs that an object store has a copy of.
+             */
+            archived_logs: number;
+            /** @description Artifacts. */
+            artifacts: components["schemas"]["Stock"];
+            /** @description Caches. */
+            caches: components["schemas"]["Stock"];
+            /** @description The database with its write-ahead log. */
+            database: components["schemas"]["Stock"];
+            /**
+             * Format: int64
+             * @description Of these, free ones.
+             */
+            disk_free_bytes: number;
+            /**
+             * Format: int64
+             * @description Bytes of the file system of the data directory.
+             */
+            disk_total_bytes: number;
+            /** @description Logs on the disk of the server. */
+            logs: components["schemas"]["Stock"];
+            /** @description When the sizes were measured; they are measured at most once a minute. */
+            measured_at: components["schemas"]["Timestamp"];
+            /** @description How long things are kept. */
+            retention: components["schemas"]["Retention"];
         };
         /**
          * @description Which stream the bytes came from.
@@ -3822,6 +4692,17 @@ export interface components {
             /** @description Its value. */
             value: string;
         };
+        /** @description A runner whose version differs from the server's. */
+        VersionSkew: {
+            /** @description Its name. */
+            name: string;
+            /** @description The runner. */
+            runner: components["schemas"]["RunnerId"];
+            /** @description It is so far away that the runner gets no jobs. */
+            too_far: boolean;
+            /** @description Its version. */
+            version: string;
+        };
         /** @description Versions. */
         Versions: {
             /** @description Version of the API. */
@@ -3839,6 +4720,8 @@ export interface components {
             status: components["schemas"]["Status"];
             /** @description One sentence for people. */
             summary: string;
+            /** @description The runners that come nearest and what keeps each from the job (at most ten), while it waits. */
+            nearest?: components["schemas"]["Candidate"][];
         };
         /** @description One reason. */
         WhyReason: {
@@ -3932,6 +4815,43 @@ export interface components {
             /** @enum {string} */
             code: "ready";
         };
+        /** @description An input of a workflow. */
+        WorkflowInput: {
+            /** @description Its value when it is not given. */
+            default?: unknown;
+            /** @description What it is for; empty if the document does not say. */
+            description: string;
+            /** @description Its name. */
+            name: string;
+            /** @description What a choice can be. */
+            options?: string[];
+            /** @description It must be given. */
+            required: boolean;
+            /** @description `string`, `boolean`, `number`, `choice` or `environment`. */
+            type: string;
+        };
+        /** @description Workflows of a repository at a commit. */
+        WorkflowList: {
+            /** @description The full ref. */
+            ref: string;
+            /** @description The commit. */
+            sha: string;
+            /** @description The workflows by path. */
+            workflows: components["schemas"]["WorkflowView"][];
+        };
+        /** @description A workflow of a repository. */
+        WorkflowView: {
+            /** @description It can be started by hand (`workflow_dispatch`). */
+            dispatch: boolean;
+            /** @description Why it cannot be used. */
+            error?: string | null;
+            /** @description Inputs for that, in the order of the document. */
+            inputs: components["schemas"]["WorkflowInput"][];
+            /** @description Its name, or its path if it has none. */
+            name: string;
+            /** @description Path within the repository. */
+            path: string;
+        };
         /** Format: int32 */
         u32: number;
     };
@@ -3964,8 +4884,11 @@ export type BoundaryRecord = components['schemas']['BoundaryRecord'];
 export type CacheList = components['schemas']['CacheList'];
 export type CacheView = components['schemas']['CacheView'];
 export type CancelRun = components['schemas']['CancelRun'];
+export type Candidate = components['schemas']['Candidate'];
 export type Code = components['schemas']['Code'];
 export type CompleteJob = components['schemas']['CompleteJob'];
+export type ComponentHealth = components['schemas']['ComponentHealth'];
+export type ComponentState = components['schemas']['ComponentState'];
 export type Conclusion = components['schemas']['Conclusion'];
 export type ContainerSpec = components['schemas']['ContainerSpec'];
 export type CreateBatch = components['schemas']['CreateBatch'];
@@ -3987,22 +4910,40 @@ export type EnvironmentRules = components['schemas']['EnvironmentRules'];
 export type EnvironmentUse = components['schemas']['EnvironmentUse'];
 export type EnvironmentView = components['schemas']['EnvironmentView'];
 export type Epoch = components['schemas']['Epoch'];
+export type FleetView = components['schemas']['FleetView'];
 export type ForgeKind = components['schemas']['ForgeKind'];
 export type ForkApproval = components['schemas']['ForkApproval'];
 export type Health = components['schemas']['Health'];
+export type HealthView = components['schemas']['HealthView'];
 export type Heartbeat = components['schemas']['Heartbeat'];
 export type Identity = components['schemas']['Identity'];
+export type JobAnnotation = components['schemas']['JobAnnotation'];
+export type JobCounts = components['schemas']['JobCounts'];
 export type JobId = components['schemas']['JobId'];
 export type JobServices = components['schemas']['JobServices'];
 export type JobSpec = components['schemas']['JobSpec'];
+export type JobSummary = components['schemas']['JobSummary'];
 export type JobView = components['schemas']['JobView'];
 export type KeyRotated = components['schemas']['KeyRotated'];
 export type Label = components['schemas']['Label'];
+export type LabelDepth = components['schemas']['LabelDepth'];
+export type Lack = components['schemas']['Lack'];
+export type LackKind = components['schemas']['LackKind'];
 export type Limits = components['schemas']['Limits'];
+export type ListChange = components['schemas']['ListChange'];
+export type LogEnd = components['schemas']['LogEnd'];
+export type LogError = components['schemas']['LogError'];
+export type LogGroup = components['schemas']['LogGroup'];
+export type LogLine = components['schemas']['LogLine'];
+export type LogLines = components['schemas']['LogLines'];
+export type LogMatch = components['schemas']['LogMatch'];
+export type LogOutline = components['schemas']['LogOutline'];
+export type LogSearch = components['schemas']['LogSearch'];
 export type Mark = components['schemas']['Mark'];
 export type Marks = components['schemas']['Marks'];
 export type NearRunner = components['schemas']['NearRunner'];
 export type OidcWay = components['schemas']['OidcWay'];
+export type OldestWaiting = components['schemas']['OldestWaiting'];
 export type PageApprovalView = components['schemas']['Page_ApprovalView'];
 export type PageAuditEntry = components['schemas']['Page_AuditEntry'];
 export type PageDeliveryView = components['schemas']['Page_DeliveryView'];
@@ -4017,6 +4958,7 @@ export type PageUserView = components['schemas']['Page_UserView'];
 export type PageVariableView = components['schemas']['Page_VariableView'];
 export type Phase = components['schemas']['Phase'];
 export type Problem = components['schemas']['Problem'];
+export type QueueDepth = components['schemas']['QueueDepth'];
 export type Reason = components['schemas']['Reason'];
 export type RegisterRunner = components['schemas']['RegisterRunner'];
 export type Registered = components['schemas']['Registered'];
@@ -4025,10 +4967,13 @@ export type Repository = components['schemas']['Repository'];
 export type RepositoryView = components['schemas']['RepositoryView'];
 export type Rerun = components['schemas']['Rerun'];
 export type ResourceSample = components['schemas']['ResourceSample'];
+export type Retention = components['schemas']['Retention'];
 export type Review = components['schemas']['Review'];
 export type Role = components['schemas']['Role'];
 export type RunDefaults = components['schemas']['RunDefaults'];
+export type RunFacets = components['schemas']['RunFacets'];
 export type RunId = components['schemas']['RunId'];
+export type RunReport = components['schemas']['RunReport'];
 export type RunView = components['schemas']['RunView'];
 export type RunnerId = components['schemas']['RunnerId'];
 export type RunnerInfo = components['schemas']['RunnerInfo'];
@@ -4040,6 +4985,8 @@ export type SecretAccess = components['schemas']['SecretAccess'];
 export type SecretLayer = components['schemas']['SecretLayer'];
 export type SecretUse = components['schemas']['SecretUse'];
 export type SecretView = components['schemas']['SecretView'];
+export type Series = components['schemas']['Series'];
+export type SeriesNames = components['schemas']['SeriesNames'];
 export type SessionView = components['schemas']['SessionView'];
 export type SetPassword = components['schemas']['SetPassword'];
 export type SetValue = components['schemas']['SetValue'];
@@ -4049,8 +4996,11 @@ export type SignInMethod = components['schemas']['SignInMethod'];
 export type SignInWays = components['schemas']['SignInWays'];
 export type Status = components['schemas']['Status'];
 export type StepAction = components['schemas']['StepAction'];
+export type StepLines = components['schemas']['StepLines'];
 export type StepReport = components['schemas']['StepReport'];
 export type StepSpec = components['schemas']['StepSpec'];
+export type Stock = components['schemas']['Stock'];
+export type StorageView = components['schemas']['StorageView'];
 export type Stream = components['schemas']['Stream'];
 export type SyncRequest = components['schemas']['SyncRequest'];
 export type SyncResponse = components['schemas']['SyncResponse'];
@@ -4067,9 +5017,13 @@ export type Usage = components['schemas']['Usage'];
 export type UserId = components['schemas']['UserId'];
 export type UserView = components['schemas']['UserView'];
 export type VariableView = components['schemas']['VariableView'];
+export type VersionSkew = components['schemas']['VersionSkew'];
 export type Versions = components['schemas']['Versions'];
 export type Why = components['schemas']['Why'];
 export type WhyReason = components['schemas']['WhyReason'];
+export type WorkflowInput = components['schemas']['WorkflowInput'];
+export type WorkflowList = components['schemas']['WorkflowList'];
+export type WorkflowView = components['schemas']['WorkflowView'];
 export type U32 = components['schemas']['u32'];
 export type $defs = Record<string, never>;
 export interface operations {
@@ -4183,6 +5137,71 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_ApprovalView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_all_artifacts: {
+        parameters: {
+            query?: {
+                /** @description Project. */
+                project?: string;
+                /** @description Part of the name. */
+                name?: string;
+                /** @description Where the previous page ended. */
+                cursor?: number;
+                /** @description Entries of a page, 1 to 1000; 100 if absent. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ArtifactList"];
                 };
             };
             /** @description No token, or an unknown or ended one */
@@ -4440,6 +5459,20 @@ export interface operations {
     list_audit: {
         parameters: {
             query?: {
+                /** @description Who (`token:3`), exactly. */
+                actor?: string;
+                /** @description What: exactly, or everything that begins with it if it ends with a dot (`token.`). */
+                action?: string;
+                /** @description On what (`job:12`), exactly. */
+                target?: string;
+                /** @description Not before this moment. */
+                from?: components["schemas"]["Timestamp"];
+                /** @description Before this moment. */
+                to?: components["schemas"]["Timestamp"];
+                /** @description Part of any of its words. */
+                text?: string;
+                /** @description `json` (a page) if absent; `ndjson` and `csv` are all entries that match, as a stream. */
+                format?: "json" | "ndjson" | "csv";
                 /** @description `next_cursor` of the page before. */
                 cursor?: string;
                 /** @description Entries on the page, at most 200; 50 if absent. */
@@ -4451,13 +5484,15 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The answer */
+            /** @description Entries */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Page_AuditEntry"];
+                    "application/x-ndjson": string;
+                    "text/csv": string;
                 };
             };
             /** @description No token, or an unknown or ended one */
@@ -5173,6 +6208,177 @@ export interface operations {
             };
         };
     };
+    follow_lists: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Go on behind this change */
+                "Last-Event-ID"?: number | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["ListChange"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_fleet: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FleetView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_health: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HealthView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_job: {
         parameters: {
             query?: never;
@@ -5539,6 +6745,162 @@ export interface operations {
             };
         };
     };
+    follow_log_lines: {
+        parameters: {
+            query?: {
+                /** @description The attempt; the current or last one, or the first one to come, if absent. */
+                attempt?: components["schemas"]["u32"];
+                /** @description Number of the first line, from 1; 1 if absent. `Last-Event-ID` overrules it. */
+                from_line?: number;
+                /** @description When the log grows faster than it is read, go on at its end: `skipped` says how much was left out. */
+                skip?: boolean;
+            };
+            header?: {
+                /** @description Go on behind this line */
+                "Last-Event-ID"?: number | null;
+            };
+            path: {
+                /** @description The job */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events; the data of `lines`, and of `end` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["LogLines"];
+                    "application/json": components["schemas"]["LogEnd"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_log_lines: {
+        parameters: {
+            query?: {
+                /** @description The attempt; the current or last one if absent. */
+                attempt?: components["schemas"]["u32"];
+                /** @description Number of the first line, from 1; 1 if absent. */
+                from?: number;
+                /** @description Lines at most, up to 5,000; 500 if absent. Long lines make it fewer. */
+                count?: number;
+                /** @description Instead of `from` and `count`: so many lines at the end. */
+                tail?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The job */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogLines"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     read_log_marks: {
         parameters: {
             query?: {
@@ -5565,6 +6927,158 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Marks"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_log_outline: {
+        parameters: {
+            query?: {
+                /** @description The attempt; the current or last one if absent. */
+                attempt?: components["schemas"]["u32"];
+            };
+            header?: never;
+            path: {
+                /** @description The job */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogOutline"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    search_log: {
+        parameters: {
+            query?: {
+                /** @description The attempt; the current or last one if absent. */
+                attempt?: components["schemas"]["u32"];
+                /** @description A text, or a pattern. */
+                q?: string;
+                /** @description It is a pattern (a regular expression in the syntax of Rust's `regex`). */
+                regex?: boolean;
+                /** @description Letters must be the same. */
+                case?: boolean;
+                /** @description Only lines behind this one. */
+                after?: number;
+                /** @description Matches at most, up to 1,000; 200 if absent. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The job */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogSearch"];
                 };
             };
             /** @description No token, or an unknown or ended one */
@@ -6516,6 +8030,77 @@ export interface operations {
             };
             /** @description The body has a media type that is not read here */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_workflows: {
+        parameters: {
+            query?: {
+                /** @description A branch, a tag or a full ref; the default branch if absent. */
+                ref?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The repository */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkflowList"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7909,6 +9494,14 @@ export interface operations {
                 project?: string;
                 /** @description Name of the document. */
                 name?: string;
+                /** @description The same as `name`. */
+                workflow?: string;
+                /** @description A label that one of its jobs requires. */
+                label?: string;
+                /** @description Id or name of a runner that has one of its jobs, or had it last. */
+                runner?: string;
+                /** @description Part of its name, title, branch, commit or number (`#12`), in any case. */
+                text?: string;
                 /** @description Branch. */
                 branch?: string;
                 /** @description Who caused them. */
@@ -8145,6 +9738,62 @@ export interface operations {
             };
             /** @description The body has a media type that is not read here */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    run_facets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunFacets"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8703,6 +10352,74 @@ export interface operations {
             };
         };
     };
+    run_report: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunReport"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     rerun: {
         parameters: {
             query?: never;
@@ -9157,6 +10874,127 @@ export interface operations {
             };
         };
     };
+    get_series: {
+        parameters: {
+            query?: {
+                /** @description `fleet`, `runner:ID`, `queue:NAME` or `label:NAME`. */
+                name?: string;
+                /** @description Seconds since the Unix epoch; an hour before `to` if absent. */
+                from?: number;
+                /** @description Seconds since the Unix epoch; now if absent. */
+                to?: number;
+                /** @description Points at most, up to 5,000; 300 if absent. */
+                points?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Series"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_series: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SeriesNames"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_session: {
         parameters: {
             query?: never;
@@ -9343,6 +11181,62 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SignInWays"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_storage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StorageView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Too much to do, or shutting down; `Retry-After` says when to try again */

@@ -70,7 +70,7 @@ pub(crate) struct RerunArgs {
 
 pub(crate) async fn rerun(args: RerunArgs, format: Format) -> Result {
     let client = args.server.client()?;
-    let created = client.rerun(args.run, &Rerun { failed_only: args.failed }).await?;
+    let created = client.rerun(args.run, &Rerun { failed_only: args.failed, debug: false }).await?;
     submit::announce(&created, format, args.wait || args.watch)?;
     if args.wait || args.watch {
         return submit::wait(client, created.run, args.watch, format, OnInterrupt::Offer).await;

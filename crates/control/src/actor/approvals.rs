@@ -402,7 +402,7 @@ impl Actor {
             reasons.push(WhyReason::WaitTimer { environment, until });
         }
         let summary = reasons.first().map(fleetfoot_scheduler::why_in_words).unwrap_or_default();
-        Some(Why { job: id, status: job.state.status(), summary, reasons })
+        Some(Why { job: id, status: job.state.status(), summary, reasons, nearest: Vec::new() })
     }
 }
 

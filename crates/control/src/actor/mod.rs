@@ -9,6 +9,7 @@
 mod approvals;
 mod batch;
 mod load;
+mod observe;
 mod runners;
 mod runs;
 mod sessions;
@@ -16,7 +17,8 @@ mod state;
 
 pub(crate) use approvals::Approver;
 pub(crate) use batch::Batch;
-pub(crate) use sessions::{Decision, LiveRunner};
+pub(crate) use observe::FleetLoad;
+pub(crate) use sessions::{Decision, LiveRunner, version_fits};
 pub(crate) use state::{PreparedRun, RunSource, State};
 
 use crate::Inner;
@@ -128,6 +130,10 @@ pub(crate) enum Command {
     },
     Runners {
         reply: oneshot::Sender<Vec<LiveRunner>>,
+    },
+    /// What waits and who is there, for people.
+    Load {
+        reply: oneshot::Sender<FleetLoad>,
     },
     Holds {
         attempt: AttemptRef,
@@ -273,6 +279,9 @@ impl Actor {
             Command::Runners { reply } => {
                 let _ = reply.send(self.live_runners());
             }
+            Command::Load { reply } => {
+                let _ = reply.send(self.load_of_fleet());
+            }
             Command::Holds { attempt, runner, reply } => {
                 let _ = reply.send(self.state.holds(attempt, runner));
             }
@@ -308,6 +317,7 @@ impl Actor {
         match outcome {
             Ok(()) => {
                 batch.answer(&Ok(()));
+                self.inner.observe.changes.note(batch.runs.iter().copied());
                 self.inner.watchers.notify(std::mem::take(&mut batch.runs));
                 for runner in std::mem::take(&mut batch.poke) {
                     self.state.answer_wait(runner);

@@ -181,6 +181,9 @@ impl Actor {
         job.lease = Some((attempt.epoch, runner));
         job.leased_at = wall;
         self.inner.metrics.job_leased(wall.since(job.queued_at));
+        if let Some(placement) = &job.placement {
+            self.inner.observe.waits.note(placement, wall.since(job.queued_at));
+        }
         self.state.scheduler.leased(attempt);
         let lease = NewLease { attempt, run, runner, at: wall };
         batch.ops.push(Op::Lease { lease, change: change2 });

@@ -498,7 +498,7 @@ impl Actor {
             let group = run.group.as_deref().unwrap_or_default().to_owned();
             let summary = format!("its run waits for its turn in the concurrency group '{group}'");
             let reason = WhyReason::ConcurrencyGroup { group, holder_job: None, holder_run: None };
-            return Some(Why { job, status, summary, reasons: vec![reason] });
+            return Some(Why { job, status, summary, reasons: vec![reason], nearest: Vec::new() });
         }
         if let Some(why) = self.state.scheduler.why(job, self.inner.clock.steady()) {
             return Some(why);
@@ -506,9 +506,10 @@ impl Actor {
         let needs = run.graph.as_ref().map(|g| g.waiting_needs(job)).unwrap_or_default();
         if open.state == JobState::Waiting && !needs.is_empty() {
             let summary = format!("it needs {}, which has not ended", needs.join(", "));
-            return Some(Why { job, status, summary, reasons: vec![WhyReason::Needs { jobs: needs }] });
+            let reasons = vec![WhyReason::Needs { jobs: needs }];
+            return Some(Why { job, status, summary, reasons, nearest: Vec::new() });
         }
-        Some(Why { job, status, summary: format!("it is {status}"), reasons: Vec::new() })
+        Some(Why { job, status, summary: format!("it is {status}"), reasons: Vec::new(), nearest: Vec::new() })
     }
 }
 

@@ -140,7 +140,7 @@ impl Control {
 }
 
 /// A branch, a tag or a full ref; absent means the default branch.
-async fn find_ref(mirror: &Mirror, row: &RepositoryRow, asked: Option<&str>) -> Result<Located, Problem> {
+pub(super) async fn find_ref(mirror: &Mirror, row: &RepositoryRow, asked: Option<&str>) -> Result<Located, Problem> {
     let Some(asked) = asked.filter(|a| !a.is_empty()) else {
         return Ok(locate::default_branch(mirror, row).await?);
     };

@@ -16,6 +16,7 @@ mod process;
 mod reports;
 mod repositories;
 mod schedule;
+mod workflows;
 #[cfg(test)]
 mod tests;
 

@@ -194,7 +194,8 @@ impl LogStore {
                 let mut freed = 0;
                 for entry in std::fs::read_dir(&log.dir)? {
                     let entry = entry?;
-                    if entry.file_name() != MARKER {
+                    let name = entry.file_name();
+                    if name.to_str().is_some_and(|n| segment::parse_name(n).is_some()) {
                         freed += entry.metadata()?.len();
                         std::fs::remove_file(entry.path())?;
                     }

@@ -3,6 +3,8 @@
 //! to readers only after it is durable.
 
 use super::archive::{self, Manifest};
+use super::lines::Outline;
+use super::lines::index::LineIndex;
 use super::format::{Encoder, SEGMENT_HEADER, segment_header};
 use super::segment::{self, Place, Tail};
 use super::{LogOptions, Meters};
@@ -52,6 +54,9 @@ pub(super) struct Attempt {
     file: Mutex<Option<(u64, Arc<File>)>>,
     /// Some places of the log, so that a read need not walk from the start.
     places: Mutex<BTreeMap<u64, Place>>,
+    /// Where lines are, and what they say.
+    pub(super) lines: Mutex<LineIndex>,
+    pub(super) outline: Mutex<Outline>,
     pub(super) options: Arc<LogOptions>,
     pub(super) meters: Arc<Meters>,
 }
@@ -65,6 +70,8 @@ impl Attempt {
             progress: watch::Sender::new(Progress::default()),
             file: Mutex::new(None),
             places: Mutex::default(),
+            lines: Mutex::default(),
+            outline: Mutex::default(),
             options,
             meters,
         }
@@ -229,9 +236,20 @@ impl Attempt {
             }
             Ok(false)
         })?;
+        self.count_appended(tail.end, body, skip as usize);
         self.meters.appends.fetch_add(1, Relaxed);
         self.meters.appended_bytes.fetch_add(end - tail.end, Relaxed);
         Ok(end)
+    }
+
+    /// Counts the lines of what was appended at `offset`, while it is in the processor's cache.
+    fn count_appended(&self, offset: u64, body: &[u8], mut skip: usize) {
+        let pieces = frames(body).filter_map(Result::ok).map(|frame| {
+            let skipped = skip.min(frame.bytes.len());
+            skip -= skipped;
+            &frame.bytes[skipped..]
+        });
+        self.lines.lock().appended(offset, pieces);
     }
 
     /// Ends the log. Answers its length and checksum.
@@ -399,6 +417,8 @@ impl Attempt {
         }
         writer.tail = None;
         self.places.lock().clear();
+        *self.lines.lock() = LineIndex::default();
+        *self.outline.lock() = Outline::default();
         self.progress.send_modify(|p| p.removed = true);
         Ok(())
     }

@@ -13,12 +13,14 @@ mod archive;
 mod attempt;
 mod follow;
 mod format;
+mod lines;
 mod registry;
 mod segment;
 #[cfg(test)]
 mod tests;
 
 pub use follow::LogFollower;
+pub use lines::{LineRange, LineTotal, LogPattern, LogWatch};
 
 use crate::{AppendError, ObjectError, Objects};
 use attempt::{Attempt, Progress, sync_dir};
@@ -148,7 +150,12 @@ struct Inner {
     meters: Arc<Meters>,
     registry: Registry,
     appends: Semaphore,
+    /// Looks at whole logs: few at a time, so that they leave the disk and the processors to others.
+    scans: Semaphore,
 }
+
+/// Looks at whole logs at the same time.
+const SCANS: usize = 2;
 
 impl LogStore {
     /// Opens (and creates) the store in `dir`.
@@ -166,6 +173,7 @@ impl LogStore {
         let inner = Inner {
             dir: dir.to_owned(),
             appends: Semaphore::new(options.parallel_appends.max(1)),
+            scans: Semaphore::new(SCANS),
             registry: Registry::default(),
             meters: Arc::default(),
             options: Arc::new(options),
@@ -246,7 +254,16 @@ impl LogStore {
     pub async fn close_with_checksum(&self, attempt: AttemptRef) -> Result<(u64, u32), ObjectError> {
         let attempt = self.attempt(attempt);
         let mut writer = Arc::clone(&attempt.writer).lock_owned().await;
-        blocking(move || attempt.close(&mut writer)).await
+        let closing = Arc::clone(&attempt);
+        let (closed, fresh) = blocking(move || {
+            let open = !closing.progress.borrow().closed;
+            closing.close(&mut writer).map(|end| (end, open))
+        })
+        .await?;
+        if fresh && closed.0 >= lines::index::KEPT_FROM {
+            self.outline_later(&attempt);
+        }
+        Ok(closed)
     }
 
     /// Durable length of the log; 0 if nothing was ever written.

@@ -175,6 +175,12 @@ impl Index {
         self.classes.iter().map(|(at, class)| (at, &class.key, class.uses as u64, class.ready as u64))
     }
 
+    /// Age and slot of the job of a class that came first, of those in lanes.
+    pub(super) fn oldest(&self, at: u32) -> Option<(u64, u32)> {
+        let lanes = self.classes[at].levels.values().flat_map(|level| level.lanes.values());
+        lanes.filter_map(|lane| lane.jobs.first_key_value()).map(|(&seq, &slot)| (seq, slot)).min()
+    }
+
     pub(super) fn class_key(&self, at: u32) -> &ClassKey {
         &self.classes[at].key
     }

@@ -16,12 +16,14 @@ mod ceiling;
 mod fleet;
 mod groups;
 mod index;
+mod near;
 mod parallel;
 mod slab;
 mod types;
 mod why;
 
 pub use ceiling::Ceiling;
+pub use near::{Load, QueueLoad};
 pub use types::{Action, ClaimError, Config, Parallel, QueuedJob, RunnerOffer, Statistics};
 pub use why::{why_in_words, why_needs};
 

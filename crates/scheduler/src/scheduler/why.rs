@@ -23,7 +23,7 @@ impl Scheduler {
         let status = self.status(job)?;
         if let State::Running(at) = entry.state {
             let summary = format!("It is with runner {}.", self.fleet[at].offer.id);
-            return Some(Why { job, status, summary, reasons: Vec::new() });
+            return Some(Why { job, status, summary, reasons: Vec::new(), nearest: Vec::new() });
         }
         let held = self.held(entry, now);
         let fleet = self.fleet_reasons(entry);
@@ -35,7 +35,8 @@ impl Scheduler {
             |r: &WhyReason| competes || !matches!(r, WhyReason::Ready | WhyReason::RunnersBusy { .. });
         reasons.extend(fleet.into_iter().filter(matters));
         let summary = reasons.first().map(|r| summary(r, status)).unwrap_or_default();
-        Some(Why { job, status, summary, reasons })
+        let nearest = self.nearest(entry);
+        Some(Why { job, status, summary, reasons, nearest })
     }
 
     fn held(&self, entry: &Entry, now: Timestamp) -> Option<WhyReason> {
@@ -68,7 +69,7 @@ impl Scheduler {
         let group = self.groups.held_run(run)?;
         let reason = self.group_reason(group)?;
         let summary = format!("Its run waits: {}", in_sentence(&summary(&reason, Status::Waiting)));
-        Some(Why { job, status: Status::Waiting, summary, reasons: vec![reason] })
+        Some(Why { job, status: Status::Waiting, summary, reasons: vec![reason], nearest: Vec::new() })
     }
 
     /// What the fleet has to say: one reason that nobody could take it, or what
@@ -148,7 +149,7 @@ impl Scheduler {
 pub fn why_needs(job: JobId, needs: Vec<String>) -> Why {
     let reason = WhyReason::Needs { jobs: needs };
     let summary = summary(&reason, Status::Waiting);
-    Why { job, status: Status::Waiting, summary, reasons: vec![reason] }
+    Why { job, status: Status::Waiting, summary, reasons: vec![reason], nearest: Vec::new() }
 }
 
 /// One sentence about a reason.

@@ -194,17 +194,17 @@ impl Wanted {
 }
 
 /// What to follow.
-struct Start {
-    app: App,
-    who: Principal,
-    job: JobId,
-    attempt: Option<AttemptNumber>,
-    offset: u64,
+pub(super) struct Start {
+    pub(super) app: App,
+    pub(super) who: Principal,
+    pub(super) job: JobId,
+    pub(super) attempt: Option<AttemptNumber>,
+    pub(super) offset: u64,
 }
 
 impl Start {
     /// The log, as soon as there is an attempt; `None` if the job ended without one.
-    async fn log(&self) -> Answer<Option<AttemptRef>> {
+    pub(super) async fn log(&self) -> Answer<Option<AttemptRef>> {
         let control = &self.app.control;
         let log = async || control.log_of(&self.who, self.job, self.attempt).await;
         if let Some(found) = log().await? {

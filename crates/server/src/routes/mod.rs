@@ -5,8 +5,10 @@
 mod actions;
 mod approvals;
 mod jobs;
+mod lines;
 mod logs;
 mod meta;
+mod observe;
 mod projects;
 mod repos;
 mod runners;
@@ -71,7 +73,6 @@ pub(crate) fn groups() -> Groups {
         .routes(routes!(logs::marks))
         .routes(routes!(tokens::create, tokens::list))
         .routes(routes!(tokens::revoke))
-        .routes(routes!(tokens::audit))
         .routes(routes!(repos::list))
         .routes(routes!(repos::show, repos::update, repos::remove))
         .routes(routes!(repos::deliveries))
@@ -101,6 +102,7 @@ pub(crate) fn groups() -> Groups {
         .routes(routes!(users::show, users::update, users::delete))
         .routes(routes!(users::set_password))
         .merge(services::quick())
+        .merge(observe::quick())
         .merge(agents_quick.clone());
     let bulk = OpenApiRouter::default()
         .routes(routes!(runs::batch))
@@ -112,6 +114,7 @@ pub(crate) fn groups() -> Groups {
         .routes(routes!(runs::events))
         .routes(routes!(logs::read))
         .routes(routes!(services::download))
+        .merge(observe::free())
         .merge(agents_free.clone());
     Groups {
         quick: OpenApiRouter::default().nest(PREFIX, quick).merge(agents_quick).routes(routes!(repos::hook)),

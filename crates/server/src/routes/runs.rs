@@ -15,6 +15,7 @@ use fleetfoot_control::{Idempotency, RunWatcher};
 use fleetfoot_model::api::{
     CancelRun, CreateBatch, CreateRun, Created, CreatedBatch, Page, Rerun, RunFilter, RunView,
 };
+use fleetfoot_model::observe::RunSearch;
 use fleetfoot_model::{Code, Conclusion, RunId, Status};
 use futures_util::{Stream, stream};
 use serde::Deserialize;
@@ -127,6 +128,14 @@ pub(super) struct ListQuery {
     project: Option<String>,
     /// Name of the document.
     name: Option<String>,
+    /// The same as `name`.
+    workflow: Option<String>,
+    /// A label that one of its jobs requires.
+    label: Option<String>,
+    /// Id or name of a runner that has one of its jobs, or had it last.
+    runner: Option<String>,
+    /// Part of its name, title, branch, commit or number (`#12`), in any case.
+    text: Option<String>,
     /// Branch.
     branch: Option<String>,
     /// Who caused them.
@@ -153,12 +162,13 @@ pub(super) async fn list(
         conclusion: query.conclusion,
         kind: query.kind,
         project: query.project,
-        name: query.name,
+        name: query.name.or(query.workflow),
         branch: query.branch,
         actor: query.actor,
         event: query.event,
     };
-    Ok(Json(app.control.runs(&who, &filter, query.cursor.as_deref(), limit).await?))
+    let search = RunSearch { filter, label: query.label, runner: query.runner, text: query.text };
+    Ok(Json(app.control.search_runs(&who, &search, query.cursor.as_deref(), limit).await?))
 }
 
 /// The number of entries on a page.

@@ -45,7 +45,7 @@ pub(super) async fn of_run(
     Reader(who): Reader,
     id: Id<RunId>,
 ) -> Answer<Json<ArtifactList>> {
-    Ok(Json(ArtifactList { artifacts: app.control.artifacts(&who, id.0).await? }))
+    Ok(Json(ArtifactList { artifacts: app.control.artifacts(&who, id.0).await?, next_cursor: None }))
 }
 
 /// One artifact, without its bytes.

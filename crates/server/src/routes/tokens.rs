@@ -1,17 +1,16 @@
-//! Administration: tokens, the audit log, backups.
+//! Administration: tokens, backups.
 
-use super::runs::page_limit;
 use crate::app::App;
 use crate::auth::Admin;
 use crate::error::{Answer, Failure};
-use crate::extract::{Id, Json, JsonBody, Query};
+use crate::extract::{Id, Json, JsonBody};
 use axum::extract::State;
 use axum::http::StatusCode;
 use fleetfoot_model::TokenId;
-use fleetfoot_model::api::{AuditEntry, CreateToken, CreatedToken, Page, TokenView};
+use fleetfoot_model::api::{CreateToken, CreatedToken, Page, TokenView};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 /// Create a token. The answer is the only time it is shown.
 #[utoipa::path(post, path = "/tokens", operation_id = "create_token", tag = "administration",
@@ -40,29 +39,6 @@ pub(super) async fn revoke(State(app): State<App>, Admin(who): Admin, id: Id<Tok
     let control = app.control.clone();
     app.change(async move { control.revoke_token(&who, id.0).await }).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Which audit entries to list.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct AuditQuery {
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// Entries on the page, at most 200; 50 if absent.
-    limit: Option<usize>,
-}
-
-/// The audit log, newest first.
-#[utoipa::path(get, path = "/audit", operation_id = "list_audit", tag = "administration",
-    params(AuditQuery), responses((status = 200, body = Page<AuditEntry>)))]
-pub(super) async fn audit(
-    State(app): State<App>,
-    Admin(who): Admin,
-    Query(query): Query<AuditQuery>,
-) -> Answer<Json<Page<AuditEntry>>> {
-    let limit = page_limit(query.limit)?;
-    Ok(Json(app.control.audit(&who, query.cursor.as_deref(), limit).await?))
 }
 
 /// Where the backup goes.

@@ -30,6 +30,10 @@ impl Tx<'_> {
              VALUES (?1, ?2, ?3, ?4, ?5)",
             params![int(row.id.0), document, new.params, new.contexts, new.sealed_secrets],
         )?;
+        self.run_sql(
+            "INSERT INTO run_facts (run, sha, words) VALUES (?1, ?2, ?3)",
+            params![int(row.id.0), new.sha, new.words],
+        )?;
         for job in &new.jobs {
             self.insert_job(job)?;
         }

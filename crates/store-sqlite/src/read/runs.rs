@@ -22,6 +22,8 @@ macro_rules! run_columns {
     };
 }
 
+pub(crate) use run_columns;
+
 macro_rules! job_columns {
     () => {
         "j.id, j.run, j.key, j.leg, j.name, j.project, j.status, j.conclusion, j.reason, j.message, \
@@ -38,7 +40,7 @@ macro_rules! attempt_columns {
     };
 }
 
-fn run_row(r: &Row<'_>) -> Result<RunRow> {
+pub(crate) fn run_row(r: &Row<'_>) -> Result<RunRow> {
     Ok(RunRow {
         id: RunId(number(r, 0)?),
         number: number(r, 1)?,

@@ -177,3 +177,19 @@ pub(super) fn stale(
     .query_map(params![now.0, unfinished_before.0, limit(max)], |r| number(r, 0))?
     .collect()
 }
+
+pub(crate) fn all_artifacts(
+    c: &Connection,
+    project: Option<&str>,
+    name: Option<&str>,
+    cursor: Option<u64>,
+    max: usize,
+) -> rusqlite::Result<Vec<ArtifactRow>> {
+    c.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM artifacts WHERE status = 'ready' AND id < ?1
+         AND (?2 IS NULL OR project = ?2) AND (?3 IS NULL OR instr(lower(name), ?3) > 0)
+         ORDER BY id DESC LIMIT ?4"
+    ))?
+    .query_map(params![cursor.map_or(i64::MAX, int), project, name, super::limit(max)], row)?
+    .collect()
+}

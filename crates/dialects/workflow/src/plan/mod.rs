@@ -17,6 +17,7 @@ use crate::syntax::{CallInterface, InputDeclaration, Trigger, Workflow};
 use evaluate::{Evaluator, World};
 use fleetfoot_model::diagnostic::{Diagnostic, Diagnostics, Source};
 use fleetfoot_model::event::{EventFacts, Matching, ScheduleSpec};
+use fleetfoot_model::observe::WorkflowInput;
 use fleetfoot_model::plan::{Dialect, Document, Plan, PlanNode, Resolution, ResolveArgs, RunInfo, RunParams};
 use fleetfoot_model::spec::Contexts;
 use indexmap::IndexMap;
@@ -270,6 +271,12 @@ impl Document for WorkflowDocument {
         // A starter workflow's placeholder (`$cron-daily`) never fires.
         let all = self.triggers().iter().flat_map(|t| &t.schedules).filter(|s| !s.cron.starts_with('$'));
         all.map(|s| ScheduleSpec { cron: s.cron.clone(), timezone: s.timezone.clone() }).collect()
+    }
+
+    fn dispatch_inputs(&self) -> Option<Vec<WorkflowInput>> {
+        let workflow = self.workflow();
+        let by_hand = self.triggers().iter().any(|t| t.event == "workflow_dispatch");
+        by_hand.then(|| workflow.dispatch_inputs.iter().map(|i| InputDeclaration::from(i).into()).collect())
     }
 
     fn warnings(&self) -> &[Diagnostic] {

@@ -98,6 +98,26 @@ impl From<&Input> for InputDeclaration {
     }
 }
 
+impl From<InputDeclaration> for fleetfoot_model::observe::WorkflowInput {
+    fn from(input: InputDeclaration) -> Self {
+        let kind = match input.kind {
+            InputKind::Text => "string",
+            InputKind::Boolean => "boolean",
+            InputKind::Number => "number",
+            InputKind::Choice => "choice",
+            InputKind::Environment => "environment",
+        };
+        Self {
+            name: input.name,
+            description: input.description,
+            kind: kind.to_owned(),
+            required: input.required,
+            default: input.default,
+            options: input.options,
+        }
+    }
+}
+
 /// What a reusable workflow takes and gives: `on.workflow_call`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CallInterface {
