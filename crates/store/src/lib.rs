@@ -33,7 +33,9 @@ use thiserror::Error;
 
 /// Where the control plane keeps its state.
 #[async_trait]
-pub trait Store: ServiceStore + ProjectStore + TriggerStore + UserStore + ObserveStore + Send + Sync + 'static {
+pub trait Store:
+    ServiceStore + ProjectStore + TriggerStore + UserStore + ObserveStore + Send + Sync + 'static
+{
     /// Applies operations in order, in one transaction with whatever else is
     /// waiting (group commit). The answer has one entry per operation: a
     /// failed one changed nothing, the others took effect.

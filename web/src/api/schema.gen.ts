@@ -118,7 +118,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The audit log, newest first: a page, or all of it as a file. */
+        /** The audit log, newest first. */
         get: operations["list_audit"];
         put?: never;
         post?: never;
@@ -1764,7 +1764,7 @@ export interface components {
         /** @description Body of `POST /api/v1/runners/{id}/assign-job`. */
         AssignJob: {
             /** @default null */
-            job_id: components["schemas"]["JobId"] | null;
+            job_id?: components["schemas"]["JobId"] | null;
         };
         /** @description Answer to a claim. */
         Assigned: {
@@ -1922,65 +1922,65 @@ export interface components {
              * @description Which kind of boundary was achieved.
              * @default process
              */
-            boundary: components["schemas"]["Boundary"];
+            boundary?: components["schemas"]["Boundary"];
             /**
              * @description Effective capabilities left to the job, by name; `None` if unchanged from the runner's.
              * @default null
              */
-            capabilities: string[] | null;
+            capabilities?: string[] | null;
             /**
              * @description How the process tree is held: `cgroup-v2`, `cgroup-v1`, `hybrid`, `process-group`.
              * @default
              */
-            containment: string;
+            containment?: string;
             /**
              * @description Driver and its version, `process/0.1.0`.
              * @default
              */
-            driver: string;
+            driver?: string;
             /**
              * @description Digest of the image, where there is one.
              * @default null
              */
-            image: string | null;
+            image?: string | null;
             /**
              * @description `uname -r` as the job saw it.
              * @default
              */
-            kernel: string;
+            kernel?: string;
             /**
              * Format: int32
              * @description Landlock ABI that was enforced.
              * @default null
              */
-            landlock_abi: number | null;
+            landlock_abi?: number | null;
             /**
              * @description Limits in force, `name -> value` (`pids`, `memory_bytes`, `cpus`).
              * @default {}
              */
-            limits: {
+            limits?: {
                 [key: string]: string;
             };
             /**
              * @description Kernel namespaces that were unshared (`pid`, `mount`, ...).
              * @default []
              */
-            namespaces: string[];
+            namespaces?: string[];
             /**
              * @description `host`, `none` or `private`.
              * @default
              */
-            network: string;
+            network?: string;
             /**
              * @description Hash of the seccomp profile, if one was installed.
              * @default null
              */
-            seccomp: string | null;
+            seccomp?: string | null;
             /**
              * @description User that the steps ran as, `uid:gid`.
              * @default
              */
-            user: string;
+            user?: string;
         };
         /** @description A page of caches. */
         CacheList: {
@@ -2022,7 +2022,7 @@ export interface components {
              * @description In words, shown with the run.
              * @default null
              */
-            message: string | null;
+            message?: string | null;
         };
         /** @description A runner that would nearly do for a job, or would but for the moment. */
         Candidate: {
@@ -2086,49 +2086,49 @@ export interface components {
              * @description Replaces the command of the image (services).
              * @default null
              */
-            command: string | null;
+            command?: string | null;
             /**
              * @description Replaces the entry point of the image (services).
              * @default null
              */
-            entrypoint: string | null;
+            entrypoint?: string | null;
             /**
              * @description Environment of the container.
              * @default {}
              */
-            env: {
+            env?: {
                 [key: string]: string;
             };
             /**
              * @description Image; if it is empty after evaluation the container is left out.
              * @default
              */
-            image: string;
+            image?: string;
             /**
              * @description Further options, as on the command line of the engine.
              * @default null
              */
-            options: string | null;
+            options?: string | null;
             /**
              * @description Password at the registry.
              * @default null
              */
-            password: string | null;
+            password?: string | null;
             /**
              * @description Ports as in `HOST:CONTAINER/PROTOCOL`.
              * @default []
              */
-            ports: string[];
+            ports?: string[];
             /**
              * @description User at the registry.
              * @default null
              */
-            username: string | null;
+            username?: string | null;
             /**
              * @description Volumes as in `SOURCE:DESTINATION:MODE`.
              * @default []
              */
-            volumes: string[];
+            volumes?: string[];
         };
         /** @description Body of `POST /api/v1/runs/batch`: all or nothing, in one transaction. */
         CreateBatch: {
@@ -2141,17 +2141,17 @@ export interface components {
              * @description Its name, unique in the project; case does not matter.
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * @description Project; empty means `default`.
              * @default
              */
-            project: string;
+            project?: string;
             /**
              * @description Its rules.
              * @default {}
              */
-            rules: components["schemas"]["EnvironmentRules"];
+            rules?: components["schemas"]["EnvironmentRules"];
         };
         /** @description Body of `POST /api/v1/runs`. */
         CreateRun: {
@@ -2206,28 +2206,28 @@ export interface components {
              * @description Description.
              * @default
              */
-            description: string;
+            description?: string;
             /**
              * @description Labels.
              * @default []
              */
-            labels: components["schemas"]["Label"][];
+            labels?: components["schemas"]["Label"][];
             /**
              * @description Name, unique; generated if absent.
              * @default null
              */
-            name: string | null;
+            name?: string | null;
             /**
              * @description Queues; empty means `default`.
              * @default []
              */
-            queues: string[];
+            queues?: string[];
             /**
              * Format: int32
              * @description Slots; 1 if absent.
              * @default null
              */
-            slots: number | null;
+            slots?: number | null;
         };
         /** @description Body of `POST /api/v1/tokens`. */
         CreateToken: {
@@ -2372,23 +2372,23 @@ export interface components {
              *     ref of the run. Empty lets every ref in.
              * @default []
              */
-            branches: string[];
+            branches?: string[];
             /**
              * @description Whoever caused the run may not approve its jobs.
              * @default false
              */
-            prevent_self_review: boolean;
+            prevent_self_review?: boolean;
             /**
              * @description Names of tokens (or `token:ID`); one of them has to approve. Empty means nobody has to.
              * @default []
              */
-            reviewers: string[];
+            reviewers?: string[];
             /**
              * Format: int32
              * @description Minutes between the moment a job is ready and its start.
              * @default 0
              */
-            wait_minutes: number;
+            wait_minutes?: number;
         };
         /** @description `environment` of a job. */
         EnvironmentUse: {
@@ -2396,12 +2396,12 @@ export interface components {
              * @description Its name, evaluated.
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * @description Address of what was deployed (template, evaluated after the last step).
              * @default null
              */
-            url: string | null;
+            url?: string | null;
         };
         /** @description An environment. */
         EnvironmentView: {
@@ -2530,16 +2530,16 @@ export interface components {
              * @description Progress of the attempts it holds.
              * @default []
              */
-            attempts: components["schemas"]["AttemptReport"][];
+            attempts?: components["schemas"]["AttemptReport"][];
             /** @default null */
-            info: components["schemas"]["RunnerInfo"] | null;
+            info?: components["schemas"]["RunnerInfo"] | null;
             /** @default null */
-            resources: components["schemas"]["ResourceSample"] | null;
+            resources?: components["schemas"]["ResourceSample"] | null;
             /**
              * @description Version.
              * @default null
              */
-            version: string | null;
+            version?: string | null;
         };
         /** @description An account at an OpenID provider. */
         Identity: {
@@ -2564,55 +2564,55 @@ export interface components {
              * @description Cancelled.
              * @default 0
              */
-            cancelled: number;
+            cancelled?: number;
             /**
              * Format: int64
              * @description Failed.
              * @default 0
              */
-            failure: number;
+            failure?: number;
             /**
              * Format: int64
              * @description Ready for a runner.
              * @default 0
              */
-            queued: number;
+            queued?: number;
             /**
              * Format: int64
              * @description With a runner.
              * @default 0
              */
-            running: number;
+            running?: number;
             /**
              * Format: int64
              * @description Skipped.
              * @default 0
              */
-            skipped: number;
+            skipped?: number;
             /**
              * Format: int64
              * @description Ended well.
              * @default 0
              */
-            success: number;
+            success?: number;
             /**
              * Format: int64
              * @description Ran out of time.
              * @default 0
              */
-            timed_out: number;
+            timed_out?: number;
             /**
              * Format: int64
              * @description All of them.
              * @default 0
              */
-            total: number;
+            total?: number;
             /**
              * Format: int64
              * @description Waiting for other jobs, an approval or their turn.
              * @default 0
              */
-            waiting: number;
+            waiting?: number;
         };
         /**
          * Format: int64
@@ -2625,27 +2625,27 @@ export interface components {
              * @description `ACTIONS_CACHE_URL`, with a slash at the end.
              * @default
              */
-            cache_url: string;
+            cache_url?: string;
             /**
              * @description `ACTIONS_ID_TOKEN_REQUEST_URL`; absent without `id-token: write`.
              * @default null
              */
-            id_token_url: string | null;
+            id_token_url?: string | null;
             /**
              * @description `ACTIONS_RESULTS_URL`, with a slash at the end.
              * @default
              */
-            results_url: string;
+            results_url?: string;
             /**
              * @description `ACTIONS_RUNTIME_TOKEN`: a JWT whose `scp` names run and job; ends with the attempt.
              * @default
              */
-            runtime_token: string;
+            runtime_token?: string;
             /**
              * @description `ACTIONS_RUNTIME_URL`, with a slash at the end.
              * @default
              */
-            runtime_url: string;
+            runtime_url?: string;
         };
         /** @description The unit that a runner executes. */
         JobSpec: {
@@ -2654,88 +2654,88 @@ export interface components {
              * @description How long steps may still run after a cancellation, in seconds.
              * @default 0
              */
-            cancel_timeout_seconds: number;
+            cancel_timeout_seconds?: number;
             /** @default null */
-            container: components["schemas"]["ContainerSpec"] | null;
+            container?: components["schemas"]["ContainerSpec"] | null;
             /** @description Contexts that belong to this job alone: `matrix`, `strategy`. */
             contexts?: Record<string, never>;
             /**
              * @description A failure of this job does not fail the run.
              * @default false
              */
-            continue_on_error: boolean;
+            continue_on_error?: boolean;
             /**
              * @description `defaults.run`, already merged (job over workflow).
              * @default {}
              */
-            defaults: components["schemas"]["RunDefaults"];
+            defaults?: components["schemas"]["RunDefaults"];
             /**
              * @description Environment, in layers from weakest to strongest (workflow, job); values are templates.
              * @default []
              */
-            env: {
+            env?: {
                 [key: string]: string;
             }[];
             /** @default null */
-            environment: components["schemas"]["EnvironmentUse"] | null;
+            environment?: components["schemas"]["EnvironmentUse"] | null;
             /**
              * Format: int64
              * @description A step that prints nothing for this many seconds is ended.
              * @default null
              */
-            idle_timeout_seconds: number | null;
+            idle_timeout_seconds?: number | null;
             /**
              * @description Id of the job in its document (`build`).
              * @default
              */
-            key: string;
+            key?: string;
             /**
              * @description What the job may use at most.
              * @default {}
              */
-            limits: components["schemas"]["Limits"];
+            limits?: components["schemas"]["Limits"];
             /**
              * @description Name for people (`build (linux, 1)`).
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * @description Outputs of the job: templates, evaluated after the last step.
              * @default {}
              */
-            outputs: {
+            outputs?: {
                 [key: string]: string;
             };
             /**
              * @description `permissions` by scope (`contents` -> `read`), as in force for this job; absent means the default.
              * @default null
              */
-            permissions: {
+            permissions?: {
                 [key: string]: string;
             } | null;
             /**
              * @description Which secrets of the run the job sees.
              * @default all
              */
-            secrets: components["schemas"]["SecretAccess"];
+            secrets?: components["schemas"]["SecretAccess"];
             /**
              * @description `services`: containers beside the job, by name.
              * @default {}
              */
-            services: {
+            services?: {
                 [key: string]: components["schemas"]["ContainerSpec"];
             };
             /**
              * @description Steps in order.
              * @default []
              */
-            steps: components["schemas"]["StepSpec"][];
+            steps?: components["schemas"]["StepSpec"][];
             /**
              * Format: int64
              * @description Whole-job timeout in seconds.
              * @default 0
              */
-            timeout_seconds: number;
+            timeout_seconds?: number;
         };
         /** @description A summary and whose it is. */
         JobSummary: {
@@ -2856,19 +2856,19 @@ export interface components {
              * @description CPUs, fractions allowed.
              * @default null
              */
-            cpus: number | null;
+            cpus?: number | null;
             /**
              * Format: int64
              * @description Memory in bytes.
              * @default null
              */
-            memory_bytes: number | null;
+            memory_bytes?: number | null;
             /**
              * Format: int64
              * @description Processes and threads.
              * @default null
              */
-            pids: number | null;
+            pids?: number | null;
         };
         /** @description A change of a list: the data of an event of the same name. */
         ListChange: {
@@ -3593,55 +3593,55 @@ export interface components {
              * @description Capabilities and system, if known already.
              * @default {}
              */
-            capabilities: {
+            capabilities?: {
                 [key: string]: string;
             };
             /**
              * @description Description.
              * @default
              */
-            description: string;
+            description?: string;
             /**
              * @description Labels.
              * @default []
              */
-            labels: components["schemas"]["Label"][];
+            labels?: components["schemas"]["Label"][];
             /**
              * @description Name; generated if absent. An existing offline runner of this name is taken over with `replace`.
              * @default null
              */
-            name: string | null;
+            name?: string | null;
             /**
              * @description It leaves after one job.
              * @default false
              */
-            one_off: boolean;
+            one_off?: boolean;
             /**
              * @description Queues.
              * @default []
              */
-            queues: string[];
+            queues?: string[];
             /**
              * @description Take over a runner of the same name.
              * @default false
              */
-            replace: boolean;
+            replace?: boolean;
             /**
              * Format: int32
              * @description Slots; 1 if absent.
              * @default null
              */
-            slots: number | null;
+            slots?: number | null;
             /**
              * @description Registration token, if not in the header; `registrationToken` is understood too.
              * @default null
              */
-            token: string | null;
+            token?: string | null;
             /**
              * @description Version of the runner; checked against the server's.
              * @default null
              */
-            version: string | null;
+            version?: string | null;
         };
         /** @description Answer to a registration: the only time the runner token is shown. */
         Registered: {
@@ -3678,22 +3678,22 @@ export interface components {
              * @description `OWNER/NAME`, where known.
              * @default null
              */
-            name: string | null;
+            name?: string | null;
             /**
              * @description Full ref, `refs/heads/main`.
              * @default null
              */
-            ref: string | null;
+            ref?: string | null;
             /**
              * @description Commit.
              * @default null
              */
-            sha: string | null;
+            sha?: string | null;
             /**
              * @description Anything that `git fetch` takes, without credentials.
              * @default
              */
-            url: string;
+            url?: string;
         };
         /** @description A repository. */
         RepositoryView: {
@@ -3744,12 +3744,12 @@ export interface components {
              * @description Only jobs that did not succeed, and what depends on them.
              * @default false
              */
-            failed_only: boolean;
+            failed_only?: boolean;
             /**
              * @description Steps say more (`ACTIONS_STEP_DEBUG`).
              * @default false
              */
-            debug: boolean;
+            debug?: boolean;
         };
         /** @description Load of a machine at one moment. */
         ResourceSample: {
@@ -3758,19 +3758,19 @@ export interface components {
              * @description Busy share of all CPUs since the last sample, 0 to 1.
              * @default 0
              */
-            cpu: number;
+            cpu?: number;
             /**
              * Format: int64
              * @description Free bytes on the file system of the work directory.
              * @default 0
              */
-            disk_free_bytes: number;
+            disk_free_bytes?: number;
             /**
              * Format: int64
              * @description Memory in use, bytes.
              * @default 0
              */
-            memory_used_bytes: number;
+            memory_used_bytes?: number;
         };
         /** @description How long things are kept. */
         Retention: {
@@ -3801,7 +3801,7 @@ export interface components {
              * @description In words, kept with the decision.
              * @default null
              */
-            comment: string | null;
+            comment?: string | null;
         };
         /**
          * @description What a user may do: the same as a token of the kind of that name.
@@ -3814,12 +3814,12 @@ export interface components {
              * @description Shell (template).
              * @default null
              */
-            shell: string | null;
+            shell?: string | null;
             /**
              * @description Working directory, relative to the workspace (template).
              * @default null
              */
-            working_directory: string | null;
+            working_directory?: string | null;
         };
         /** @description Values that a list of runs can be filtered by. */
         RunFacets: {
@@ -3923,34 +3923,34 @@ export interface components {
              * @description Strongest boundary that it offers.
              * @default process
              */
-            boundary: components["schemas"]["Boundary"];
+            boundary?: components["schemas"]["Boundary"];
             /**
              * @description Tools and their versions (`git` -> `2.39.5`).
              * @default {}
              */
-            capabilities: {
+            capabilities?: {
                 [key: string]: string;
             };
             /**
              * @description Labels that it offers (the server adds those fixed at registration).
              * @default []
              */
-            labels: components["schemas"]["Label"][];
+            labels?: components["schemas"]["Label"][];
             /**
              * @description The most that a job may ask for.
              * @default {}
              */
-            limits: components["schemas"]["Limits"];
+            limits?: components["schemas"]["Limits"];
             /**
              * @description It leaves after one job.
              * @default false
              */
-            one_off: boolean;
+            one_off?: boolean;
             /**
              * @description Queues that it serves; empty means `default`.
              * @default []
              */
-            queues: string[];
+            queues?: string[];
             /**
              * @description The machine.
              * @default {
@@ -3963,7 +3963,7 @@ export interface components {
              *       "disk_bytes": 0
              *     }
              */
-            system: components["schemas"]["SystemInfo"];
+            system?: components["schemas"]["SystemInfo"];
         };
         /**
          * @description State of a runner as shown to people.
@@ -4044,7 +4044,7 @@ export interface components {
              * @description Templates by name of the secret that the called workflow sees.
              * @default {}
              */
-            values: {
+            values?: {
                 [key: string]: string;
             };
         };
@@ -4160,17 +4160,17 @@ export interface components {
              * @description Name of a user.
              * @default null
              */
-            name: string | null;
+            name?: string | null;
             /**
              * @description Password of the user.
              * @default null
              */
-            password: string | null;
+            password?: string | null;
             /**
              * @description An API token: the session ends with it.
              * @default null
              */
-            token: string | null;
+            token?: string | null;
         };
         /**
          * @description How somebody signed in.
@@ -4357,50 +4357,50 @@ export interface components {
              *     server believes to be here but that is not listed is lost.
              * @default []
              */
-            attempts: components["schemas"]["AttemptReport"][];
+            attempts?: components["schemas"]["AttemptReport"][];
             /**
              * @description It finishes what it has and takes nothing new.
              * @default false
              */
-            draining: boolean;
+            draining?: boolean;
             /**
              * @description It cannot work, and why.
              * @default null
              */
-            error: string | null;
+            error?: string | null;
             /** @default null */
-            info: components["schemas"]["RunnerInfo"] | null;
+            info?: components["schemas"]["RunnerInfo"] | null;
             /**
              * @description Random id of this runner process. Two live processes with one identity
              *     (a cloned machine) are told apart by it: the newer fences the older.
              * @default
              */
-            instance: string;
+            instance?: string;
             /** @default null */
-            resources: components["schemas"]["ResourceSample"] | null;
+            resources?: components["schemas"]["ResourceSample"] | null;
             /**
              * Format: int64
              * @description Counts the syncs of this process, from 1; an older one never overrules a newer one.
              * @default 0
              */
-            sequence: number;
+            sequence?: number;
             /**
              * Format: int32
              * @description How many jobs it can hold at once.
              * @default 0
              */
-            slots: number;
+            slots?: number;
             /**
              * @description Version of the runner.
              * @default
              */
-            version: string;
+            version?: string;
             /**
              * Format: int64
              * @description How long the server may wait, in milliseconds; capped at 60,000.
              * @default 0
              */
-            wait_ms: number;
+            wait_ms?: number;
         };
         /** @description What should be. */
         SyncResponse: {
@@ -4408,43 +4408,43 @@ export interface components {
              * @description Attempts whose result is durable: forget them.
              * @default []
              */
-            acknowledged: components["schemas"]["AttemptRef"][];
+            acknowledged?: components["schemas"]["AttemptRef"][];
             /**
              * @description Attempts to take; repeated until the runner lists them.
              * @default []
              */
-            assignments: components["schemas"]["Assignment"][];
+            assignments?: components["schemas"]["Assignment"][];
             /**
              * @description Attempts to cancel; repeated until the runner says `cancelling` or `finished`.
              * @default []
              */
-            cancel: components["schemas"]["AttemptRef"][];
+            cancel?: components["schemas"]["AttemptRef"][];
             /**
              * @description Finish what you have and take nothing new.
              * @default false
              */
-            drain: boolean;
+            drain?: boolean;
             /**
              * @description Attempts that are not (or no longer) this runner's: kill them and discard what they made.
              * @default []
              */
-            fenced: components["schemas"]["AttemptRef"][];
+            fenced?: components["schemas"]["AttemptRef"][];
             /**
              * Format: int64
              * @description A busy runner whose syncs stay away for this long loses its leases, milliseconds.
              * @default 0
              */
-            lease_ms: number;
+            lease_ms?: number;
             /**
              * @description An operator removed this runner, or a newer process took its identity: end.
              * @default false
              */
-            shut_down: boolean;
+            shut_down?: boolean;
             /**
              * @description Version of the server.
              * @default
              */
-            version: string;
+            version?: string;
         };
         /** @description The machine of a runner. */
         SystemInfo: {
@@ -4452,40 +4452,40 @@ export interface components {
              * @description `x86_64`, `aarch64`.
              * @default
              */
-            arch: string;
+            arch?: string;
             /**
              * Format: int32
              * @description Logical CPUs.
              * @default 0
              */
-            cpus: number;
+            cpus?: number;
             /**
              * Format: int64
              * @description Size in bytes of the file system that holds the work directory.
              * @default 0
              */
-            disk_bytes: number;
+            disk_bytes?: number;
             /**
              * @description Host name.
              * @default
              */
-            hostname: string;
+            hostname?: string;
             /**
              * @description Kernel release.
              * @default
              */
-            kernel: string;
+            kernel?: string;
             /**
              * Format: int64
              * @description Memory in bytes.
              * @default 0
              */
-            memory_bytes: number;
+            memory_bytes?: number;
             /**
              * @description `linux`, `macos`, `windows`.
              * @default
              */
-            os: string;
+            os?: string;
         };
         /**
          * Format: date-time
@@ -4534,49 +4534,49 @@ export interface components {
              * @description Branch patterns; an empty list removes them.
              * @default null
              */
-            branches: string[] | null;
+            branches?: string[] | null;
             /**
              * @description Whether whoever caused the run may approve.
              * @default null
              */
-            prevent_self_review: boolean | null;
+            prevent_self_review?: boolean | null;
             /**
              * @description Reviewers; an empty list removes them.
              * @default null
              */
-            reviewers: string[] | null;
+            reviewers?: string[] | null;
             /**
              * Format: int32
              * @description Wait timer in minutes; 0 removes it.
              * @default null
              */
-            wait_minutes: number | null;
+            wait_minutes?: number | null;
         };
         /** @description Body of `PATCH /api/v1/repos/{id}`: what is absent stays. */
         UpdateRepository: {
             /** @default null */
-            fork_approval: components["schemas"]["ForkApproval"] | null;
+            fork_approval?: components["schemas"]["ForkApproval"] | null;
             /**
              * Format: int32
              * @description New interval of polling, seconds; 0 ends it.
              * @default null
              */
-            poll_seconds: number | null;
+            poll_seconds?: number | null;
             /**
              * @description New project.
              * @default null
              */
-            project: string | null;
+            project?: string | null;
             /**
              * @description Whether jobs of trusted runs get the access token.
              * @default null
              */
-            share_token: boolean | null;
+            share_token?: boolean | null;
             /**
              * @description New access token; an empty one removes it.
              * @default null
              */
-            token: string | null;
+            token?: string | null;
         };
         /** @description Body of `PATCH /api/v1/runners/{id}`. */
         UpdateRunner: {
@@ -4584,17 +4584,17 @@ export interface components {
              * @description New description.
              * @default null
              */
-            description: string | null;
+            description?: string | null;
             /**
              * @description Start or end draining.
              * @default null
              */
-            drain: boolean | null;
+            drain?: boolean | null;
             /**
              * @description New fixed labels (replace the old ones).
              * @default null
              */
-            labels: components["schemas"]["Label"][] | null;
+            labels?: components["schemas"]["Label"][] | null;
         };
         /** @description Body of `PATCH /api/v1/users/{id}`; what is absent stays. */
         UpdateUser: {
@@ -4602,21 +4602,21 @@ export interface components {
              * @description `true` ends every session.
              * @default null
              */
-            disabled: boolean | null;
+            disabled?: boolean | null;
             /**
              * @description New name for people.
              * @default null
              */
-            display_name: string | null;
+            display_name?: string | null;
             /** @default null */
-            identity: components["schemas"]["Identity"] | null;
+            identity?: components["schemas"]["Identity"] | null;
             /** @default null */
-            role: components["schemas"]["Role"] | null;
+            role?: components["schemas"]["Role"] | null;
             /**
              * @description Takes the account at the OpenID provider away.
              * @default false
              */
-            unlink: boolean;
+            unlink?: boolean;
         };
         /** @description Resources used by the processes of a step. */
         Usage: {
@@ -4625,31 +4625,31 @@ export interface components {
              * @description CPU time in the kernel, microseconds.
              * @default 0
              */
-            cpu_system_us: number;
+            cpu_system_us?: number;
             /**
              * Format: int64
              * @description CPU time in user mode, microseconds.
              * @default 0
              */
-            cpu_user_us: number;
+            cpu_user_us?: number;
             /**
              * Format: int64
              * @description Largest resident set, bytes.
              * @default 0
              */
-            max_rss_bytes: number;
+            max_rss_bytes?: number;
             /**
              * Format: int64
              * @description Bytes read from block devices.
              * @default 0
              */
-            read_bytes: number;
+            read_bytes?: number;
             /**
              * Format: int64
              * @description Bytes written to block devices.
              * @default 0
              */
-            write_bytes: number;
+            write_bytes?: number;
         };
         /**
          * Format: int64
@@ -5484,7 +5484,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Entries */
+            /** @description The answer */
             200: {
                 headers: {
                     [name: string]: unknown;

@@ -108,7 +108,11 @@ function SearchField({ input, found, current, onSearch, onMatch }: LogBarProps) 
         onChange={(event) => setQuery({ ...query, text: event.target.value })}
         onKeyDown={key}
       />
-      <span className={found !== undefined && !found.busy && found.count === 0 ? 'log-count log-none' : 'log-count'} role="status">
+      <span
+        className={found !== undefined && !found.busy && found.count === 0 ? 'log-count log-none' : 'log-count'}
+        role="status"
+        title={found?.failure}
+      >
         {words(found, current)}
       </span>
       <button type="button" className="log-switch" aria-pressed={query.matchCase} aria-label="Match case" title="Match case" onClick={() => setQuery({ ...query, matchCase: !query.matchCase })}>
@@ -129,7 +133,7 @@ function SearchField({ input, found, current, onSearch, onMatch }: LogBarProps) 
 
 function words(found: Found | undefined, current: number): string {
   if (found === undefined) return '';
-  if (found.failure !== undefined) return found.failure;
+  if (found.failure !== undefined) return found.query.regex ? 'not a pattern' : 'search failed';
   const busy = found.busy ? '…' : '';
   if (found.count === 0) return found.busy ? 'searching…' : 'no matches';
   return current >= 0 ? `${many(current + 1)} of ${many(found.count)}${busy}` : `${many(found.count)}${busy}`;
@@ -141,7 +145,7 @@ function WrapIcon() {
 
 function EdgeIcon({ up = false, plain = false }: { up?: boolean; plain?: boolean }) {
   if (plain) return <Drawn path={up ? 'm4 10 4-4 4 4' : 'm4 6 4 4 4-4'} />;
-  return <Drawn path={up ? 'M3 2.8h10M8 13.2V6M4.8 9 8 5.8 11.2 9' : 'M3 13.2h10M8 2.8V10M4.8 7 8 10.2 11.2 7'} />;
+  return <Drawn path={up ? 'M3.5 3h9m-8.5 8 4-4 4 4' : 'M3.5 13h9m-8.5-8 4 4 4-4'} />;
 }
 
 function FullIcon() {

@@ -15,7 +15,7 @@ const DRAWN = 6_000;
 const MORE = 200_000;
 
 /** Fetches the whole of a line that the server cut. */
-export type LoadRest = (line: LogLine, upTo: number) => Promise<string>;
+export type LoadRest = (line: LogLine) => Promise<string>;
 
 /** What the row of a line needs. */
 export interface LineRowProps {
@@ -118,7 +118,7 @@ function Text(props: LineRowProps & { line: LogLine; text: string }) {
       return;
     }
     setState('busy');
-    props.loadRest(props.line, whole).then(
+    props.loadRest(props.line).then(
       (all) => {
         setRest(all);
         setDrawn(drawn + MORE);

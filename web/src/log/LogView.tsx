@@ -13,19 +13,20 @@ import type { JobView, StepReport } from '../api/types';
 import { useKeys } from '../lib/keys';
 import { complain, say } from '../ui/toasts';
 import { Failed, Loading } from '../ui/states';
-import { PLAIN, parseLine } from './ansi';
+import { PLAIN } from './ansi';
 import { copyText } from './clipboard';
-import { pattern } from './decorate';
-import { formatHash, type LineRange, parseHash, select } from './hash';
+import { type LineRange, parseHash, select } from './hash';
+import { store, stored, useFindKey, useFullScreen, usePicked, useSearch } from './hooks';
 import { LogBar } from './LogBar';
 import { LogFoot, LogNotes, LogPicked } from './LogFoot';
 import { LineRow, type LoadRest, StepHeading } from './LogRows';
+import { copyLines, drawnRows, lineAt, linesOf, moved, openAt, stepUnder } from './look';
 import { LogModel } from './model';
-import { buildRows, type Folds, type FoldRules, NO_FOLDS, regions, reveal, type Row, type Rows } from './rows';
+import { buildRows, type Folds, type FoldRules, NO_FOLDS, regions, reveal } from './rows';
 import { type Range, Scroller } from './scroller';
-import { type Found, nextMatch, Search } from './search';
+import { nextMatch } from './search';
 import { nextMode, type TimeMode } from './times';
-import { LogSource, type OutlineGroup, type Query } from './wire';
+import { LogSource, type OutlineGroup } from './wire';
 import './log.css';
 
 /** What a log view shows. */
@@ -41,9 +42,6 @@ export interface LogViewProps {
   /** Reports of the steps, for their names; asked for at the server if absent. */
   readonly steps?: readonly StepReport[];
 }
-
-/** Lines that are copied at most. */
-const COPIED = 100_000;
 
 /** The log of one attempt. */
 export function LogView(props: LogViewProps) {
@@ -66,22 +64,6 @@ interface OpenedProps extends LogViewProps {
   readonly model: LogModel;
   readonly source: LogSource;
   readonly picked: LineRange | undefined;
-}
-
-function stored(key: string, fallback: string): string {
-  try {
-    return localStorage.getItem(`fleetfoot.log.${key}`) ?? fallback;
-  } catch {
-    return fallback;
-  }
-}
-
-function store(key: string, value: string): void {
-  try {
-    localStorage.setItem(`fleetfoot.log.${key}`, value);
-  } catch {
-    // A browser that keeps nothing still shows the log.
-  }
 }
 
 function useSteps(props: LogViewProps, complete: boolean, seen: number): readonly StepReport[] {
@@ -126,12 +108,8 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
   const [times, setTimes] = useState<TimeMode>(() => stored('times', 'off') as TimeMode);
   const [wrap, setWrap] = useState(() => stored('wrap', matchMedia('(max-width: 640px)').matches ? 'on' : 'off') === 'on');
   const [follow, setFollow] = useState(() => live && props.picked === undefined);
-  const [picked, setPicked] = useState(props.picked);
   const [top, setTop] = useState(0);
   const [range, setRange] = useState<Range>({ first: 0, end: 0 });
-  const [found, setFound] = useState<Found>();
-  const [current, setCurrent] = useState(-1);
-  const [full, setFull] = useState(false);
 
   const section = useRef<HTMLElement>(null);
   const outer = useRef<HTMLDivElement>(null);
@@ -139,6 +117,7 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
   const inner = useRef<HTMLDivElement>(null);
   const input = useRef<HTMLInputElement>(null);
   const anchor = useRef<number>(undefined);
+  const [full, onFull] = useFullScreen(section);
   const goal = useRef<Goal | undefined>(undefined);
 
   // What is open is decided when the log is opened: nothing folds under somebody's eyes.
@@ -185,7 +164,7 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
     scroller.setRows(rows.count, before === rows ? undefined : (row) => moved(before, rows, row));
     if (first.current) {
       first.current = false;
-      open(scroller, rows, snapshot.outline, props.picked, opening.failed, total);
+      openAt(scroller, rows, snapshot.outline.errors, props.picked, opening.failed, total);
     } else if (goal.current !== undefined) {
       const { line, share } = goal.current;
       goal.current = undefined;
@@ -226,56 +205,9 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
     [model, scroller],
   );
 
-  useEffect(() => {
-    const listen = (): void => {
-      const next = parseHash(location.hash);
-      setPicked((before) => {
-        if (next !== undefined && (before?.from !== next.from || before.to !== next.to)) goTo(next.from - 1, 0.3);
-        return next;
-      });
-    };
-    addEventListener('hashchange', listen);
-    addEventListener('popstate', listen);
-    return () => {
-      removeEventListener('hashchange', listen);
-      removeEventListener('popstate', listen);
-    };
-  }, [goTo]);
-
-  const pick = (next: LineRange | undefined): void => {
-    setPicked(next);
-    const address = next === undefined ? location.pathname + location.search : formatHash(next);
-    history.replaceState(history.state, '', address);
-  };
-
-  // Searching
-  const [search] = useState(() => new Search((query, after, limit, signal) => source.search(query, after, limit, signal), setFound));
-  useEffect(() => () => search.stop(), [search]);
-  const onSearch = useCallback(
-    (query: Query): void => {
-      setCurrent(-1);
-      search.start(query);
-    },
-    [search],
-  );
-  const highlight = useMemo(
-    () => (found === undefined ? undefined : pattern(found.query.text, found.query.regex, found.query.matchCase)),
-    [found?.query.text, found?.query.regex, found?.query.matchCase],
-  );
-  const searching = found !== undefined;
-  const second = Math.floor(total / 500);
-  useEffect(() => {
-    if (searching) search.grown();
-  }, [search, searching, second, snapshot.complete]);
-
-  const onMatch = (forward: boolean): void => {
-    if (found === undefined || found.lines.length === 0) return;
-    const at = current >= 0 ? (found.lines[current] ?? 0) : lineAt(rows, top) - (forward ? 1 : 0);
-    const next = nextMatch(found.lines, at, forward);
-    setCurrent(next);
-    const line = found.lines[next];
-    if (line !== undefined) goTo(line);
-  };
+  const [picked, pick] = usePicked(props.picked, goTo);
+  const { found, current, highlight, onSearch, ...searching } = useSearch(source, total, snapshot.complete, goTo);
+  const onMatch = (forward: boolean): void => searching.onMatch(forward, lineAt(rows, top));
 
   // Acting
   const onError = (): void => {
@@ -306,26 +238,6 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
   const onFollow = (): void => {
     if (live) setFollow(!follow);
   };
-  const onFull = (): void => {
-    const element = section.current;
-    if (element === null) return;
-    if (full) {
-      setFull(false);
-      if (document.fullscreenElement !== null) void document.exitFullscreen();
-      return;
-    }
-    setFull(true);
-    // Without the right to it, the log fills the window instead.
-    element.requestFullscreen().catch(() => {});
-  };
-  useEffect(() => {
-    const listen = (): void => {
-      if (document.fullscreenElement === null) setFull(false);
-    };
-    document.addEventListener('fullscreenchange', listen);
-    return () => document.removeEventListener('fullscreenchange', listen);
-  }, []);
-
   const find = (): void => {
     input.current?.focus();
     input.current?.select();
@@ -342,17 +254,13 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
     w: onWrap,
     t: onTimes,
     '/': find,
-    'mod+f': (event) => {
-      // A second press reaches the browser's own search.
-      if (document.activeElement === input.current) return;
-      event.preventDefault();
-      find();
-    },
     Escape: () => {
       if (full) onFull();
       else if (picked !== undefined) pick(undefined);
     },
   });
+
+  useFindKey(input, find);
 
   const fold = (change: (before: Folds) => Folds, row: number): void => {
     setFollow(false);
@@ -406,7 +314,7 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
       (error: unknown) => complain(error, 'Copying'),
     );
   };
-  const loadRest = useCallback<LoadRest>((line, upTo) => source.whole(line.n, upTo), [source]);
+  const loadRest = useCallback<LoadRest>((line) => source.whole(line), [source]);
 
   const topLine = lineAt(rows, top);
   const region = useMemo(() => regions(outline, total, known), [outline, total, known]);
@@ -504,91 +412,4 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
 interface Goal {
   readonly line: number;
   readonly share: number | undefined;
-}
-
-function drawnRows<T>(rows: Rows, range: Range, draw: (row: Row) => T): T[] {
-  const list: T[] = [];
-  for (let i = range.first; i < range.end; i += 1) {
-    const row = rows.at(i);
-    if (row !== undefined) list.push(draw(row));
-  }
-  return list;
-}
-
-/** First and last line among some rows. */
-function linesOf(rows: Rows, range: Range): [number, number] {
-  let from = Number.MAX_SAFE_INTEGER;
-  let to = -1;
-  for (let i = range.first; i < range.end; i += 1) {
-    const row = rows.at(i);
-    if (row?.kind !== 'line') continue;
-    from = Math.min(from, row.n);
-    to = Math.max(to, row.n);
-  }
-  return [from, to];
-}
-
-/** The line at a row, or the next one below. */
-function lineAt(rows: Rows, row: number): number {
-  for (let i = row; i < Math.min(row + 50, rows.count); i += 1) {
-    const found = rows.at(i);
-    if (found?.kind === 'line') return found.n;
-  }
-  return 0;
-}
-
-/** Where a row of before is now. */
-function moved(before: Rows, after: Rows, row: number): number {
-  const old = before.at(row);
-  if (old === undefined) return row;
-  return old.kind === 'step' ? (after.ofStep(old.step) ?? row) : after.ofLine(old.n);
-}
-
-/** The step in whose lines the top row is, so that its heading can stay visible. */
-function stepUnder(rows: Rows, parts: ReturnType<typeof regions>, top: number): ReturnType<typeof regions>[number] | undefined {
-  const row = rows.at(top);
-  if (row?.kind !== 'line') return undefined;
-  return parts.findLast((part) => part.from <= row.n && part.end > part.from);
-}
-
-/** Where a log is opened: at the lines asked for, at what failed, or at the end. */
-function open(scroller: Scroller, rows: Rows, outline: { errors: readonly { line: number; step: number }[] }, picked: LineRange | undefined, failed: number | undefined, total: number): void {
-  if (picked !== undefined) {
-    scroller.toRow(rows.ofLine(Math.min(picked.from - 1, total - 1)), 0.3);
-    return;
-  }
-  if (failed !== undefined) {
-    const error = outline.errors.find((e) => e.step === failed);
-    const heading = rows.ofStep(failed);
-    if (error !== undefined) {
-      scroller.toRow(rows.ofLine(error.line), 0.4);
-      return;
-    }
-    if (heading !== undefined) {
-      const step = rows.at(heading);
-      const lines = step?.kind === 'step' ? step.lines : 0;
-      // Short output is shown from its heading on, long output at its end, where the reason stands.
-      const last = heading + Math.min(lines, rows.count - heading - 1);
-      if (lines < 15) scroller.toRow(heading, 0.05);
-      else scroller.toRow(last, 0.85);
-      return;
-    }
-  }
-  scroller.toEnd();
-}
-
-async function copyLines(source: LogSource, range: LineRange): Promise<number> {
-  if (range.to - range.from + 1 > COPIED) {
-    throw new Error(`at most ${COPIED} lines can be copied; download the log instead`);
-  }
-  const texts: string[] = [];
-  let from = range.from - 1;
-  while (from < range.to) {
-    const page = await source.lines(from, Math.min(2_000, range.to - from));
-    if (page.lines.length === 0) break;
-    for (const line of page.lines) texts.push(parseLine(line.text).text);
-    from += page.lines.length;
-  }
-  await copyText(`${texts.join('\n')}\n`);
-  return texts.length;
 }

@@ -1,21 +1,20 @@
 /**
- * One search at the server: asks on until the whole log was searched, keeps which lines
- * match, and searches on when a log grows. A new search ends the one before. It knows
- * nothing of the page.
+ * One search at the server: asks on until the whole log was searched, keeps the first lines
+ * that match and counts the others, and searches on when a log grows. A new search ends the
+ * one before. It knows nothing of the page.
  */
 import { asApiError } from '../api/problem';
 import type { Matches, Query } from './wire';
 
-/** Lines that are kept of one search; the others are counted only. */
-const KEPT = 200_000;
-const LIMIT = 5_000;
+/** Matches in one answer. */
+const LIMIT = 1_000;
 
 /** What a search knows. */
 export interface Found {
   readonly query: Query;
-  /** Lines that match, ascending. */
+  /** Lines that match, ascending, without a gap from the first one on. */
   readonly lines: readonly number[];
-  /** How many match, kept or not. */
+  /** How many match, listed or not. */
   readonly count: number;
   /** It still goes on. */
   readonly busy: boolean;
@@ -23,17 +22,18 @@ export interface Found {
   readonly failure: string | undefined;
 }
 
-/** Asks the server. */
-export type Searcher = (query: Query, after: number | undefined, limit: number, signal: AbortSignal) => Promise<Matches>;
+/** Asks the server for matches behind a line (of the wire). */
+export type Searcher = (query: Query, after: number, limit: number, signal: AbortSignal) => Promise<Matches>;
 
 /** Searches, one at a time. */
 export class Search {
   private readonly searcher: Searcher;
   private readonly changed: (found: Found | undefined) => void;
-  private abort: AbortController | undefined;
+  private abort = new AbortController();
   private found: Found | undefined;
-  private next: number | undefined;
-  private fresh = false;
+  /** Every line up to this one (of the wire) is counted. */
+  private counted = 0;
+  private grew = false;
 
   constructor(searcher: Searcher, changed: (found: Found | undefined) => void) {
     this.searcher = searcher;
@@ -42,53 +42,68 @@ export class Search {
 
   /** Begins a search; an empty text ends it. */
   start(query: Query): void {
-    this.abort?.abort();
-    this.next = undefined;
+    this.abort.abort();
+    this.abort = new AbortController();
+    this.counted = 0;
     if (query.text === '') {
       this.tell(undefined);
       return;
     }
     this.tell({ query, lines: [], count: 0, busy: true, failure: undefined });
-    void this.run();
+    void this.run(this.abort.signal);
   }
 
   /** The log has grown: searches what is new. */
   grown(): void {
-    this.fresh = true;
+    this.grew = true;
     if (this.found === undefined || this.found.busy || this.found.failure !== undefined) return;
     this.tell({ ...this.found, busy: true });
-    void this.run();
+    void this.run(this.abort.signal);
+  }
+
+  /** Lists further matches behind the last one that is listed; `false` if there are none. */
+  async more(): Promise<boolean> {
+    const { signal } = this.abort;
+    const before = this.found;
+    const last = before?.lines.at(-1);
+    if (before === undefined || last === undefined || before.lines.length >= before.count) return false;
+    const answer = await this.searcher(before.query, last + 1, LIMIT, signal);
+    const now = this.found;
+    if (signal.aborted || now === undefined || now.lines.at(-1) !== last) return false;
+    const lines = now.lines.concat(answer.matches.map((m) => m.line));
+    this.tell({ ...now, lines, count: Math.max(now.count, lines.length) });
+    return answer.matches.length > 0;
   }
 
   /** Ends it for good. */
   stop(): void {
-    this.abort?.abort();
+    this.abort.abort();
   }
 
-  private async run(): Promise<void> {
-    const abort = new AbortController();
-    this.abort = abort;
+  private async run(signal: AbortSignal): Promise<void> {
     try {
       for (;;) {
         const before = this.found;
         if (before === undefined) return;
-        this.fresh = false;
-        const answer = await this.searcher(before.query, this.next, LIMIT, abort.signal);
-        if (abort.signal.aborted) return;
-        this.next = answer.next ?? answer.searched_to;
-        const over = answer.complete || answer.next === undefined || answer.next === null;
-        const room = Math.max(0, KEPT - before.lines.length);
+        this.grew = false;
+        // Behind a gap only the number is of use.
+        const listed = before.lines.length === before.count;
+        const answer = await this.searcher(before.query, this.counted, listed ? LIMIT : 1, signal);
+        if (signal.aborted) return;
+        this.counted = answer.searched_to;
+        const over = answer.complete && !this.grew;
+        const now = this.found ?? before;
         this.tell({
           query: before.query,
-          lines: before.lines.concat(answer.matches.slice(0, room).map((m) => m.line)),
+          lines: listed && now.lines.length === before.lines.length ? now.lines.concat(answer.matches.map((m) => m.line)) : now.lines,
           count: before.count + answer.count,
-          busy: !over || this.fresh,
+          busy: !over,
           failure: undefined,
         });
-        if (over && !this.fresh) return;
+        if (over) return;
       }
     } catch (thrown) {
-      if (abort.signal.aborted || this.found === undefined) return;
+      if (signal.aborted || this.found === undefined) return;
       this.tell({ ...this.found, busy: false, failure: asApiError(thrown).message });
     }
   }

@@ -20,6 +20,8 @@ export interface LogLine {
   readonly cut?: boolean;
   /** Bytes of the whole line, if it is cut. */
   readonly bytes?: number | null;
+  /** Where it begins in the log, in bytes, if it is cut. */
+  readonly offset?: number | null;
 }
 
 /** Some lines that follow each other. */
@@ -81,9 +83,8 @@ export interface Matches {
   readonly matches: readonly Match[];
   readonly count: number;
   readonly complete: boolean;
+  /** Every line up to this one was searched, counted from 1. */
   readonly searched_to: number;
-  /** Where to go on; absent at the end. */
-  readonly next?: number | null;
 }
 
 /** What is searched for. */
@@ -113,10 +114,11 @@ export class LogSource {
     return fromOne(await this.get<LinePage>('/lines', { tail: count }, signal));
   }
 
-  /** The whole text of a line, up to so many bytes. */
-  async whole(line: number, upTo: number): Promise<string> {
-    const page = await this.get<LinePage>('/lines', { from: line + 1, count: 1, line_bytes: upTo });
-    return page.lines.at(0)?.text ?? '';
+  /** The whole text of a line that was cut. */
+  async whole(line: LogLine): Promise<string> {
+    const address = this.address('', { offset: line.offset ?? 0, limit: line.bytes ?? 0 });
+    const response = await send(address, { headers: { accept: 'application/octet-stream' } });
+    return new TextDecoder().decode(await response.arrayBuffer()).replace(/\r?\n?$/, '');
   }
 
   /** Steps, groups and errors. */
@@ -131,8 +133,8 @@ export class LogSource {
     };
   }
 
-  /** Matches from where the last search ended (`next` of its answer), at most `limit`. */
-  async search(query: Query, after: number | undefined, limit: number, signal?: AbortSignal): Promise<Matches> {
+  /** Matches behind a line (counted from 1: 0 is before the first), at most `limit`. */
+  async search(query: Query, after: number, limit: number, signal?: AbortSignal): Promise<Matches> {
     const found = await this.get<Matches>(
       '/search',
       {
@@ -149,7 +151,7 @@ export class LogSource {
 
   /** The address under which lines from `from` on are followed. */
   followAddress(from: number): string {
-    return this.address('/follow', { from_line: from + 1 });
+    return this.address('/follow', { from_line: from + 1, skip: 'true' });
   }
 
   /** The address of the bytes. */

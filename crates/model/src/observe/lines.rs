@@ -30,6 +30,9 @@ pub struct LogLine {
     /// Bytes of the whole line; only of one that is cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// Offset of its first byte in the log; only of one that is cut, whose rest is read as bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
 }
 
 /// Some lines of a log; also the data of an event `lines` of a stream that follows it.

@@ -23,6 +23,8 @@ fn shown(bytes: &[u8]) -> String {
 
 /// A line whose end was not seen yet.
 struct Open {
+    /// Where it begins in the log.
+    start: u64,
     mark: Mark,
     bytes: Vec<u8>,
     length: u64,
@@ -45,6 +47,7 @@ impl Open {
             text: shown(&self.bytes),
             cut,
             bytes: cut.then_some(self.length),
+            offset: cut.then_some(self.start),
         }
     }
 }
@@ -135,7 +138,8 @@ fn collect(
                     break 'pieces;
                 }
                 let Some(mark) = mark_at(&piece.marks, offset + at as u64) else { break 'pieces };
-                found.open = Some(Open { mark: *mark, bytes: Vec::new(), length: 0 });
+                let start = offset + at as u64;
+                found.open = Some(Open { start, mark: *mark, bytes: Vec::new(), length: 0 });
             }
             let end = memchr(b'\n', &data[at..]).map(|i| at + i);
             if let Some(open) = &mut found.open {
@@ -169,7 +173,7 @@ fn partial(attempt: &Attempt, start: u64, end: u64, n: u64) -> Result<Option<Log
     let mut walk = Walk::new(attempt, start, end);
     let Some((offset, piece)) = walk.next(SHOWN_LINE)? else { return Ok(None) };
     let Some(mark) = mark_at(&piece.marks, offset) else { return Ok(None) };
-    let mut open = Open { mark: *mark, bytes: Vec::new(), length: 0 };
+    let mut open = Open { start, mark: *mark, bytes: Vec::new(), length: 0 };
     open.add(&piece.bytes);
     open.length = end - start;
     Ok(Some(open.line(n)))
