@@ -19,10 +19,18 @@ interface Context {
   readonly queries: QueryClient;
 }
 
+// What the functions below leave out would still reach pages as it stands in
+// the address; they say `undefined` for what is not right.
+
 /** Which attempt of a job an address names; none is the current one. */
-function attemptOf(search: Record<string, unknown>): { attempt?: number } {
+function attemptOf(search: Record<string, unknown>): { attempt?: number | undefined } {
   const attempt = Number(search['attempt']);
-  return Number.isInteger(attempt) && attempt > 0 ? { attempt } : {};
+  return { attempt: Number.isInteger(attempt) && attempt > 0 ? attempt : undefined };
+}
+
+/** An address of this site: nobody is sent elsewhere by a link. */
+function ownAddress(address: unknown): string | undefined {
+  return typeof address === 'string' && /^\/ui\/(?![/\\])/.test(address) ? address : undefined;
 }
 
 /** The range of time in an address. */
@@ -35,9 +43,7 @@ const root = createRootRouteWithContext<Context>()({ component: Outlet });
 const signIn = createRoute({
   getParentRoute: () => root,
   path: '/sign-in',
-  validateSearch: (search: Record<string, unknown>): { back?: string } =>
-    // Only addresses of this site: nobody is sent elsewhere by a link.
-    typeof search['back'] === 'string' && /^\/(?![/\\])/.test(search['back']) ? { back: search['back'] } : {},
+  validateSearch: (search: Record<string, unknown>): { back?: string | undefined } => ({ back: ownAddress(search['back']) }),
   component: lazyRouteComponent(() => import('./routes/SignIn'), 'SignIn'),
 });
 
@@ -76,8 +82,9 @@ const run = createRoute({
 const overview = createRoute({
   getParentRoute: () => run,
   path: '/',
-  validateSearch: (search: Record<string, unknown>): { view?: RunViewName } =>
-    isRunView(search['view']) ? { view: search['view'] } : {},
+  validateSearch: (search: Record<string, unknown>): { view?: RunViewName | undefined } => ({
+    view: isRunView(search['view']) ? search['view'] : undefined,
+  }),
   component: lazyRouteComponent(() => import('./routes/run/Overview'), 'Overview'),
 });
 

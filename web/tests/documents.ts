@@ -91,3 +91,53 @@ jobs:
     steps:
       - run: echo shipped
 `;
+
+/** A larger graph that takes its time, for pictures. */
+export const PIPELINE = `
+name: Pipeline
+run-name: Release candidate
+on: push
+jobs:
+  lint:
+    runs-on: ubuntu-latest
+    steps:
+      - run: echo fine
+  build:
+    runs-on: ubuntu-latest
+    strategy:
+      matrix:
+        target: [x86_64, aarch64]
+        profile: [debug, release]
+    steps:
+      - name: Compile
+        run: sleep 0.6; echo "::notice::compiled for \${{ matrix.target }}"
+  unit:
+    needs: build
+    runs-on: ubuntu-latest
+    steps:
+      - name: Unit tests
+        run: |
+          echo '# Tests' >> "$GITHUB_STEP_SUMMARY"
+          echo '**412** passed, 0 failed' >> "$GITHUB_STEP_SUMMARY"
+  integration:
+    needs: [build, lint]
+    runs-on: ubuntu-latest
+    steps:
+      - name: Integration tests
+        run: while [ ! -e /nonexistent/file ]; do sleep 0.2; done
+  docs:
+    needs: lint
+    runs-on: ubuntu-latest
+    steps:
+      - run: echo written
+  package:
+    needs: [unit, integration, docs]
+    runs-on: ubuntu-latest
+    steps:
+      - run: echo packed
+  publish:
+    needs: package
+    runs-on: ubuntu-latest
+    steps:
+      - run: echo published
+`;

@@ -34,7 +34,7 @@ test('a page without its server says since when, and is live again by itself', a
   await server.restart();
   for (const page of [list.page, run]) await until(async () => (await page.getByText(/Not connected/).count()) === 0, 'the page to be live again', 45_000);
   const hello = await server.submit(HELLO);
-  await list.page.getByRole('row').filter({ hasText: 'Hello #1' }).getByRole('img', { name: 'Succeeded' }).waitFor();
+  await list.page.getByRole('row').filter({ hasText: 'Hello #1' }).getByRole('img', { name: 'Succeeded', exact: true }).waitFor();
   expect(await server.ended(hello)).toBe('success');
   await server.post(`/api/v1/runs/${waiting}/cancel`, {});
   await until(async () => (await run.title()).startsWith('Cancelled'), 'the run page to follow again');

@@ -119,7 +119,7 @@ test('a waiting job says why, and which runner comes nearest', async () => {
 
 test('a deployment is approved with a comment, another is rejected', async () => {
   const { page } = watched;
-  await server.post('/api/v1/environments', { name: 'production', project: 'web', reviewers: [] , required_reviewers: true }).catch(() => null);
+  await server.post('/api/v1/environments', { name: 'production', project: 'web', rules: { reviewers: ['token:1'] } });
   const first = await server.submit(DEPLOY, { project: 'web' });
   await page.goto(`/ui/runs/${first}`);
   const box = page.getByRole('region', { name: 'Approvals' });

@@ -29,14 +29,14 @@ test('runs appear and end without a reload, and title and icon tell', async () =
   const { page } = watched;
   const run = await server.submit(LONG, { project: 'web', repository: { url: 'https://example.org/a/b', ref: 'refs/heads/main', sha: 'a'.repeat(40) } });
   const row = page.getByRole('row').filter({ hasText: 'Long #1' });
-  await row.getByRole('img', { name: 'Running' }).waitFor();
+  await row.getByRole('img', { name: 'Running', exact: true }).waitFor();
   await until(async () => (await page.title()) === '1 running · Runs · Fleetfoot', 'the title');
   expect(await page.locator('link[rel=icon]').getAttribute('href')).toMatch(/running/);
   await server.post(`/api/v1/runs/${run}/cancel`, {});
-  await row.getByRole('img', { name: 'Cancelled' }).waitFor();
+  await row.getByRole('img', { name: 'Cancelled', exact: true }).waitFor();
   await until(async () => (await page.title()) === 'Runs · Fleetfoot', 'the title');
   const hello = await server.submit(HELLO);
-  await page.getByRole('row').filter({ hasText: 'Hello #1' }).getByRole('img', { name: 'Succeeded' }).waitFor();
+  await page.getByRole('row').filter({ hasText: 'Hello #1' }).getByRole('img', { name: 'Succeeded', exact: true }).waitFor();
   await server.ended(hello);
 });
 

@@ -15,8 +15,8 @@ import { complain, say } from '../ui/toasts';
 import { Failed, Loading } from '../ui/states';
 import { PLAIN } from './ansi';
 import { copyText } from './clipboard';
-import { pattern } from './decorate';
-import { formatHash, type LineRange, parseHash, select } from './hash';
+import { type LineRange, parseHash, select } from './hash';
+import { store, stored, useFindKey, useFullScreen, usePicked, useSearch } from './hooks';
 import { LogBar } from './LogBar';
 import { LogFoot, LogNotes, LogPicked } from './LogFoot';
 import { LineRow, type LoadRest, StepHeading } from './LogRows';
@@ -24,9 +24,9 @@ import { copyLines, drawnRows, lineAt, linesOf, moved, openAt, stepUnder } from 
 import { LogModel } from './model';
 import { buildRows, type Folds, type FoldRules, NO_FOLDS, regions, reveal } from './rows';
 import { type Range, Scroller } from './scroller';
-import { type Found, nextMatch, Search } from './search';
+import { nextMatch } from './search';
 import { nextMode, type TimeMode } from './times';
-import { LogSource, type OutlineGroup, type Query } from './wire';
+import { LogSource, type OutlineGroup } from './wire';
 import './log.css';
 
 /** What a log view shows. */
@@ -64,22 +64,6 @@ interface OpenedProps extends LogViewProps {
   readonly model: LogModel;
   readonly source: LogSource;
   readonly picked: LineRange | undefined;
-}
-
-function stored(key: string, fallback: string): string {
-  try {
-    return localStorage.getItem(`fleetfoot.log.${key}`) ?? fallback;
-  } catch {
-    return fallback;
-  }
-}
-
-function store(key: string, value: string): void {
-  try {
-    localStorage.setItem(`fleetfoot.log.${key}`, value);
-  } catch {
-    // A browser that keeps nothing still shows the log.
-  }
 }
 
 function useSteps(props: LogViewProps, complete: boolean, seen: number): readonly StepReport[] {
@@ -124,12 +108,8 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
   const [times, setTimes] = useState<TimeMode>(() => stored('times', 'off') as TimeMode);
   const [wrap, setWrap] = useState(() => stored('wrap', matchMedia('(max-width: 640px)').matches ? 'on' : 'off') === 'on');
   const [follow, setFollow] = useState(() => live && props.picked === undefined);
-  const [picked, setPicked] = useState(props.picked);
   const [top, setTop] = useState(0);
   const [range, setRange] = useState<Range>({ first: 0, end: 0 });
-  const [found, setFound] = useState<Found>();
-  const [current, setCurrent] = useState(-1);
-  const [full, setFull] = useState(false);
 
   const section = useRef<HTMLElement>(null);
   const outer = useRef<HTMLDivElement>(null);
@@ -137,6 +117,7 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
   const inner = useRef<HTMLDivElement>(null);
   const input = useRef<HTMLInputElement>(null);
   const anchor = useRef<number>(undefined);
+  const [full, onFull] = useFullScreen(section);
   const goal = useRef<Goal | undefined>(undefined);
 
   // What is open is decided when the log is opened: nothing folds under somebody's eyes.
@@ -224,77 +205,9 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
     [model, scroller],
   );
 
-  useEffect(() => {
-    const listen = (): void => {
-      const next = parseHash(location.hash);
-      setPicked((before) => {
-        if (next !== undefined && (before?.from !== next.from || before.to !== next.to)) goTo(next.from - 1, 0.3);
-        return next;
-      });
-    };
-    addEventListener('hashchange', listen);
-    addEventListener('popstate', listen);
-    return () => {
-      removeEventListener('hashchange', listen);
-      removeEventListener('popstate', listen);
-    };
-  }, [goTo]);
-
-  const pick = (next: LineRange | undefined): void => {
-    setPicked(next);
-    const address = next === undefined ? location.pathname + location.search : formatHash(next);
-    history.replaceState(history.state, '', address);
-  };
-
-  // Searching
-  const latestFound = useRef<Found>(undefined);
-  const [search] = useState(
-    () =>
-      new Search(
-        (query, after, limit, signal) => source.search(query, after, limit, signal),
-        (next) => {
-          latestFound.current = next;
-          setFound(next);
-        },
-      ),
-  );
-  useEffect(() => () => search.stop(), [search]);
-  const onSearch = useCallback(
-    (query: Query): void => {
-      setCurrent(-1);
-      search.start(query);
-    },
-    [search],
-  );
-  const highlight = useMemo(
-    () => (found === undefined ? undefined : pattern(found.query.text, found.query.regex, found.query.matchCase)),
-    [found?.query.text, found?.query.regex, found?.query.matchCase],
-  );
-  const searching = found !== undefined;
-  const second = Math.floor(total / 500);
-  useEffect(() => {
-    if (searching) search.grown();
-  }, [search, searching, second, snapshot.complete]);
-
-  const showMatch = (lines: readonly number[], index: number): void => {
-    const line = lines[index];
-    setCurrent(index);
-    if (line !== undefined) goTo(line);
-  };
-  const onMatch = (forward: boolean): void => {
-    if (found === undefined || found.lines.length === 0) return;
-    const { lines } = found;
-    const at = current >= 0 ? (lines[current] ?? 0) : lineAt(rows, top) - (forward ? 1 : 0);
-    const next = nextMatch(lines, at, forward);
-    if (forward && next === 0 && lines.length < found.count) {
-      search.more().then(
-        (more) => showMatch(latestFound.current?.lines ?? lines, more ? lines.length : 0),
-        (error: unknown) => complain(error, 'Searching'),
-      );
-    } else {
-      showMatch(lines, next);
-    }
-  };
+  const [picked, pick] = usePicked(props.picked, goTo);
+  const { found, current, highlight, onSearch, ...searching } = useSearch(source, total, snapshot.complete, goTo);
+  const onMatch = (forward: boolean): void => searching.onMatch(forward, lineAt(rows, top));
 
   // Acting
   const onError = (): void => {
@@ -325,26 +238,6 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
   const onFollow = (): void => {
     if (live) setFollow(!follow);
   };
-  const onFull = (): void => {
-    const element = section.current;
-    if (element === null) return;
-    if (full) {
-      setFull(false);
-      if (document.fullscreenElement !== null) void document.exitFullscreen();
-      return;
-    }
-    setFull(true);
-    // Without the right to it, the log fills the window instead.
-    element.requestFullscreen().catch(() => {});
-  };
-  useEffect(() => {
-    const listen = (): void => {
-      if (document.fullscreenElement === null) setFull(false);
-    };
-    document.addEventListener('fullscreenchange', listen);
-    return () => document.removeEventListener('fullscreenchange', listen);
-  }, []);
-
   const find = (): void => {
     input.current?.focus();
     input.current?.select();
@@ -361,17 +254,13 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
     w: onWrap,
     t: onTimes,
     '/': find,
-    'mod+f': (event) => {
-      // A second press reaches the browser's own search.
-      if (document.activeElement === input.current) return;
-      event.preventDefault();
-      find();
-    },
     Escape: () => {
       if (full) onFull();
       else if (picked !== undefined) pick(undefined);
     },
   });
+
+  useFindKey(input, find);
 
   const fold = (change: (before: Folds) => Folds, row: number): void => {
     setFollow(false);

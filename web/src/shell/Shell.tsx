@@ -71,7 +71,7 @@ export function Shell() {
           ))}
         </nav>
         <span className="grow" />
-        <button type="button" className="button ghost" onClick={() => setPalette(true)} aria-label="Search and commands" aria-keyshortcuts="Control+K">
+        <button type="button" className="button ghost" onClick={() => setPalette(true)} aria-label="Search and commands, Ctrl K" aria-keyshortcuts="Control+K">
           <Icon name="search" />
           <kbd className="kbd hide-narrow">Ctrl K</kbd>
         </button>

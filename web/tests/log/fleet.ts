@@ -5,7 +5,7 @@
  * build of the binary while one works on the pages.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -181,6 +181,21 @@ export class Fleet {
   /** Starts the server again, with the same state and address. */
   async startServer(): Promise<void> {
     this.server = await Fleet.serve(this.dir, this.port);
+  }
+
+  /** Keeps the state of now, for {@link Fleet.forget}. The server restarts. */
+  async remember(): Promise<void> {
+    await this.stopServer();
+    cpSync(join(this.dir, 'data'), join(this.dir, 'kept'), { recursive: true });
+    await this.startServer();
+  }
+
+  /** The server knows nothing any more of what came after {@link Fleet.remember}: its runs are gone, as if deleted. */
+  async forget(): Promise<void> {
+    await this.stopServer();
+    rmSync(join(this.dir, 'data'), { recursive: true, force: true });
+    cpSync(join(this.dir, 'kept'), join(this.dir, 'data'), { recursive: true });
+    await this.startServer();
   }
 
   /** Ends everything and removes its directory. */
