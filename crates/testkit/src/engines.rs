@@ -305,7 +305,7 @@ fn podman(directory: &Path, insecure: &[String]) -> Child {
     let path = |name: &str| directory.join(name).display().to_string();
     let write = |name: &str, text: String| fs::write(directory.join(name), text).expect("a configuration");
     let most = rustix::process::getrlimit(rustix::process::Resource::Nproc).maximum;
-    let most = most.map_or("-1".to_owned(), |n| n.to_string());
+    let most = most.unwrap_or(u64::MAX).min(16_384);
     write(
         "containers.conf",
         format!(

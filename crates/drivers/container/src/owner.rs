@@ -39,7 +39,7 @@ pub(crate) async fn give_back(group: &ContainerGroup, image: Option<&str>) -> Re
     let rootless = group.shared.client.about().await?.rootless;
     let (uid, gid) = if rootless { (0, 0) } else { me };
     let existing: Vec<PathBuf> = directories.iter().filter(|d| d.exists()).cloned().collect();
-    match group.run_owner(image, uid, gid, &existing).await {
+    match Box::pin(group.run_owner(image, uid, gid, &existing)).await {
         Ok(0) => Ok(()),
         Ok(code) => Err(failed(&format!("the helper ended with code {code}"))),
         Err(e) => Err(failed(&e.to_string())),

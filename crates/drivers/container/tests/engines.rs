@@ -546,7 +546,7 @@ async fn the_runner_is_killed(engine: &PrivateEngine) {
 }
 
 /// One part: all of them are seen, also if one fails.
-async fn part<'a>(name: &'a str, work: impl Future<Output = ()>) -> Option<&'a str> {
+async fn part(name: &str, work: impl Future<Output = ()>) -> Option<&str> {
     use futures_util::FutureExt;
     std::panic::AssertUnwindSafe(Box::pin(work)).catch_unwind().await.is_err().then_some(name)
 }
@@ -608,12 +608,12 @@ async fn the_engine_stops(mut engine: PrivateEngine) {
 
 #[tokio::test]
 async fn docker() {
-    everything(EngineKind::Docker).await;
+    Box::pin(everything(EngineKind::Docker)).await;
 }
 
 #[tokio::test]
 async fn podman() {
-    everything(EngineKind::Podman).await;
+    Box::pin(everything(EngineKind::Podman)).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ use super::ContainerGroup;
 use crate::client::About;
 use crate::config::Network;
 use crate::create::CAPABILITIES;
-use crate::engine::{Shared, remove_container};
 use crate::keeper::Keeper;
 use crate::paths::Paths;
 use async_trait::async_trait;
@@ -17,22 +16,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) struct ContainerCell {
-    shared: Arc<Shared>,
-    id: String,
     keeper: Mutex<Option<Arc<Keeper>>>,
     paths: Paths,
     record: BoundaryRecord,
 }
 
 impl ContainerCell {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        id: String,
-        keeper: Arc<Keeper>,
-        paths: Paths,
-        record: BoundaryRecord,
-    ) -> Self {
-        Self { shared, id, keeper: Mutex::new(Some(keeper)), paths, record }
+    pub(crate) fn new(keeper: Arc<Keeper>, paths: Paths, record: BoundaryRecord) -> Self {
+        Self { keeper: Mutex::new(Some(keeper)), paths, record }
     }
 
     fn keeper(&self) -> Option<Arc<Keeper>> {
@@ -80,7 +71,6 @@ impl Cell for ContainerCell {
             keeper.finish(0);
         }
         // Removing is the group's business: it may keep the container.
-        let _ = (&self.shared, &self.id, remove_container);
         Ok(())
     }
 }

@@ -311,7 +311,7 @@ impl ContainerGroup {
         let _ = self.network_is_there().await;
         self.end_containers(made, failed).await?;
         // Only when nobody writes any more.
-        let owned = owner::give_back(self, any_image.as_deref()).await;
+        let owned = Box::pin(owner::give_back(self, any_image.as_deref())).await;
         let client = &self.shared.client;
         if self.shared.options.network != Network::None {
             network::remove(client, &self.network).await?;
@@ -410,15 +410,15 @@ impl Group for ContainerGroup {
     }
 
     async fn cell(&self, container: Container) -> Result<Box<dyn Cell>, DriverError> {
-        let (made, keeper, limits) = self.keep("job", &container).await?;
+        let (_, keeper, limits) = Box::pin(self.keep("job", &container)).await?;
         let about = self.shared.client.about().await?;
         let record = cell::record(self, about, Some((&container.image, &limits, keeper.user)));
         let paths = self.paths.with(&container.mounts);
-        Ok(Box::new(cell::ContainerCell::new(self.shared.clone(), made.id, keeper, paths, record)))
+        Ok(Box::new(cell::ContainerCell::new(keeper, paths, record)))
     }
 
     async fn service(&self, name: &str, container: Container) -> Result<Service, DriverError> {
-        let service = services::start(self, name, container).await?;
+        let service = Box::pin(services::start(self, name, container)).await?;
         self.lock().services.push(service.clone());
         Ok(service)
     }
@@ -454,7 +454,7 @@ impl Group for ContainerGroup {
             (.., Some(directory)) if !directory.is_empty() => directory.into(),
             _ => "/".into(),
         };
-        let (made, keeper, _) = self.keep("action", &container).await?;
+        let (made, keeper, _) = Box::pin(self.keep("action", &container)).await?;
         let command = fleetfoot_driver::Command {
             program: words.remove(0),
             args: words,
@@ -493,7 +493,7 @@ impl Group for ContainerGroup {
     }
 
     async fn tear_down(&self, failed: bool) -> Result<(), DriverError> {
-        self.end(failed).await
+        Box::pin(self.end(failed)).await
     }
 }
 
