@@ -8,7 +8,7 @@ use crate::read::decode::{get, maybe_json, number, time};
 use crate::read::{Reader, run_row};
 use async_trait::async_trait;
 use fleetfoot_model::api::AuditEntry;
-use fleetfoot_model::ids::RunId;
+use fleetfoot_model::ids::{JobId, RunId};
 use fleetfoot_model::observe::{AuditFilter, JobCounts, RunFacets, RunSearch, Stock};
 use fleetfoot_model::state::Status;
 use fleetfoot_store::{
@@ -16,6 +16,7 @@ use fleetfoot_store::{
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Result, params, params_from_iter};
+use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -354,6 +355,42 @@ impl ObserveStore for SqliteStore {
 
     async fn run_summaries(&self, ids: Vec<RunId>) -> Result<Vec<RunSummary>, StoreError> {
         self.read("cannot read runs", move |r| run_summaries(r, &ids)).await
+    }
+
+    async fn job_matrices(
+        &self,
+        run: RunId,
+        since: Option<u64>,
+        max: usize,
+    ) -> Result<Vec<(JobId, Json)>, StoreError> {
+        self.read("cannot read the matrix of a run", move |r| {
+            let mut statement = r.conn.prepare_cached(
+                "SELECT j.id, json_extract(s.body, '$.contexts.matrix')
+                 FROM jobs j JOIN specs s ON s.id = j.spec
+                 WHERE j.run = ?1 AND j.change > ?2 ORDER BY j.id LIMIT ?3",
+            )?;
+            let rows = statement.query_map(params![int(run.0), since.map_or(-1, int), limit(max)], |r| {
+                Ok((JobId(number(r, 0)?), maybe_json(r, 1)?))
+            })?;
+            let found: Vec<(JobId, Option<Json>)> = rows.collect::<Result<_>>()?;
+            Ok(found.into_iter().filter_map(|(job, matrix)| Some((job, matrix?))).collect())
+        })
+        .await
+    }
+
+    async fn job_matrix(&self, job: JobId) -> Result<Option<Json>, StoreError> {
+        self.read("cannot read the matrix of a job", move |r| {
+            let found = r
+                .conn
+                .prepare_cached(
+                    "SELECT json_extract(s.body, '$.contexts.matrix')
+                     FROM jobs j JOIN specs s ON s.id = j.spec WHERE j.id = ?1",
+                )?
+                .query_row([int(job.0)], |r| maybe_json(r, 0))
+                .optional()?;
+            Ok(found.flatten())
+        })
+        .await
     }
 
     async fn run_facets(&self, max: usize) -> Result<RunFacets, StoreError> {
