@@ -11,9 +11,7 @@ use fleetfoot_model::api::AuditEntry;
 use fleetfoot_model::ids::{JobId, RunId};
 use fleetfoot_model::observe::{AuditFilter, JobCounts, RunFacets, RunSearch, Stock};
 use fleetfoot_model::state::Status;
-use fleetfoot_store::{
-    ArtifactRow, ObserveStore, RunSummary, SAMPLE_COLUMNS, SampleRow, Stocks, StoreError,
-};
+use fleetfoot_store::{ArtifactRow, ObserveStore, RunSummary, SAMPLE_COLUMNS, SampleRow, Stocks, StoreError};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Result, params, params_from_iter};
 use serde_json::Value as Json;
@@ -23,6 +21,9 @@ use std::fmt::Write as _;
 fn limit(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
+
+/// Jobs whose runs are listed rather than looked for.
+const FEW: i64 = 20_000;
 
 /// A statement that grows, with its values.
 #[derive(Default)]
@@ -48,7 +49,8 @@ impl Query {
 
 /// Placements that require a label: few, because jobs share them.
 fn placements_with(conn: &Connection, label: &str) -> Result<Vec<i64>> {
-    let sql = "SELECT p.id FROM placements p, json_each(p.body, '$.labels') l WHERE l.value = ?1 COLLATE NOCASE";
+    let sql =
+        "SELECT p.id FROM placements p, json_each(p.body, '$.labels') l WHERE l.value = ?1 COLLATE NOCASE";
     conn.prepare_cached(sql)?.query_map([label], |r| r.get(0))?.collect()
 }
 
@@ -58,6 +60,21 @@ fn runner_named(conn: &Connection, asked: &str) -> Result<Option<i64>> {
         .query_row([asked], |r| r.get(0))
         .optional()?;
     Ok(by_name.or_else(|| asked.parse().ok()))
+}
+
+/// The condition that a run has such a job. Of few jobs the runs are listed first; where many jobs match,
+/// the newest runs have one, and each is asked on the way.
+fn has_job(conn: &Connection, index: &str, condition: &str) -> Result<String> {
+    let count = format!(
+        "SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY {index} WHERE {condition} LIMIT {})",
+        FEW + 1
+    );
+    let found: i64 = conn.prepare_cached(&count)?.query_row([], |r| r.get(0))?;
+    Ok(if found <= FEW {
+        format!(" AND r.id IN (SELECT run FROM jobs INDEXED BY {index} WHERE {condition})")
+    } else {
+        format!(" AND EXISTS (SELECT 1 FROM jobs j INDEXED BY jobs_run WHERE j.run = r.id AND j.{condition})")
+    })
 }
 
 fn search_runs(
@@ -71,7 +88,17 @@ fn search_runs(
     let before = query.value(cursor.map_or(i64::MAX, |id| int(id.0)));
     let text = search.text.as_deref().map(str::trim).filter(|t| !t.is_empty());
     query.sql.push_str(concat!("SELECT ", crate::read::run_columns!(), ", f.sha FROM "));
+    let filter = &search.filter;
+    // One of these leaves few runs, whose words are read one by one.
+    let narrow = filter.name.is_some() || filter.branch.is_some() || filter.actor.is_some();
     match text {
+        Some(text) if narrow => {
+            let words = query.value(text.to_lowercase());
+            let _ = write!(
+                query.sql,
+                "runs r CROSS JOIN run_facts f ON f.run = r.id WHERE r.id < ?{before} AND instr(f.words, ?{words}) > 0"
+            );
+        }
         // The narrow table leads: it is read from the newest run on, and nothing else where it says no.
         Some(text) => {
             let words = query.value(text.to_lowercase());
@@ -81,13 +108,9 @@ fn search_runs(
             );
         }
         None => {
-            let _ = write!(
-                query.sql,
-                "runs r LEFT JOIN run_facts f ON f.run = r.id WHERE r.id < ?{before}"
-            );
+            let _ = write!(query.sql, "runs r LEFT JOIN run_facts f ON f.run = r.id WHERE r.id < ?{before}");
         }
     }
-    let filter = &search.filter;
     // Words of enums stand in the text, so that the partial indexes apply.
     if let Some(status) = filter.status {
         let open = if status == Status::Completed { "" } else { " AND r.status <> 'completed'" };
@@ -108,21 +131,14 @@ fn search_runs(
             return Ok(Vec::new());
         }
         let list: Vec<String> = placements.iter().map(i64::to_string).collect();
-        let list = list.join(",");
-        let _ = write!(
-            query.sql,
-            " AND r.id IN (SELECT run FROM jobs INDEXED BY jobs_placement WHERE placement IN ({list}))"
-        );
+        query.sql.push_str(&has_job(conn, "jobs_placement", &format!("placement IN ({})", list.join(",")))?);
     }
     if let Some(runner) = &search.runner {
         let Some(id) = runner_named(conn, runner)? else { return Ok(Vec::new()) };
-        let _ = write!(
-            query.sql,
-            " AND r.id IN (SELECT run FROM jobs INDEXED BY jobs_runner WHERE runner = {id})"
-        );
+        query.sql.push_str(&has_job(conn, "jobs_runner", &format!("runner = {id}"))?);
     }
     let max = query.value(limit(max));
-    let order = if text.is_some() { "f.run" } else { "r.id" };
+    let order = if text.is_some() && !narrow { "f.run" } else { "r.id" };
     let _ = write!(query.sql, " ORDER BY {order} DESC LIMIT ?{max}");
     summaries(conn, &query.sql, &query.values)
 }
@@ -205,7 +221,8 @@ fn run_facets(conn: &Connection, max: usize) -> Result<RunFacets> {
         values.truncate(max);
         values
     };
-    let labels = "SELECT DISTINCT l.value FROM placements p, json_each(p.body, '$.labels') l ORDER BY 1 LIMIT ?1";
+    let labels =
+        "SELECT DISTINCT l.value FROM placements p, json_each(p.body, '$.labels') l ORDER BY 1 LIMIT ?1";
     let runners = "SELECT name FROM runners ORDER BY name LIMIT ?1";
     let list = |sql: &str| -> Result<Vec<String>> {
         conn.prepare_cached(sql)?.query_map([limit(max + 1)], |r| r.get(0))?.collect()
@@ -328,8 +345,7 @@ fn search_audit(
 
 fn stocks(conn: &Connection) -> Result<Stocks> {
     let stock = |sql: &str| -> Result<Stock> {
-        conn.prepare_cached(sql)?
-            .query_row([], |r| Ok(Stock { count: number(r, 0)?, bytes: number(r, 1)? }))
+        conn.prepare_cached(sql)?.query_row([], |r| Ok(Stock { count: number(r, 0)?, bytes: number(r, 1)? }))
     };
     Ok(Stocks {
         database: stock(
@@ -443,7 +459,13 @@ impl ObserveStore for SqliteStore {
     ) -> Result<Vec<ArtifactRow>, StoreError> {
         let (project, name) = (project.map(str::to_owned), name.map(str::to_lowercase));
         self.read("cannot list artifacts", move |r| {
-            crate::services::artifacts::all_artifacts(&r.conn, project.as_deref(), name.as_deref(), cursor, max)
+            crate::services::artifacts::all_artifacts(
+                &r.conn,
+                project.as_deref(),
+                name.as_deref(),
+                cursor,
+                max,
+            )
         })
         .await
     }
