@@ -55,7 +55,10 @@ async fn searches_combine(store: &dyn Store) {
     done(store, lease(3, 30, 1, 500)).await;
     let runner = RunSearch { runner: Some("5".to_owned()), ..RunSearch::default() };
     assert_eq!(find(&runner).await, [3]);
-    assert_eq!(find(&RunSearch { runner: Some("unknown".to_owned()), ..RunSearch::default() }).await, [0_u64; 0]);
+    assert_eq!(
+        find(&RunSearch { runner: Some("unknown".to_owned()), ..RunSearch::default() }).await,
+        [0_u64; 0]
+    );
     let page = store.search_runs(&RunSearch::default(), Some(RunId(4)), 2).await.unwrap();
     assert_eq!(page.iter().map(|s| s.row.id.0).collect::<Vec<_>>(), [3, 2]);
     let counts = JobCounts { total: 2, running: 1, waiting: 1, ..JobCounts::default() };
