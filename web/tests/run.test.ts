@@ -73,7 +73,7 @@ test('a failed job opens with its message and its log', async () => {
   const { page } = watched;
   await page.getByRole('navigation', { name: 'Jobs of the run' }).getByRole('link', { name: /test/ }).click();
   await page.getByText("step 'Unit tests': exit code 3").waitFor();
-  await page.getByRole('region', { name: 'Log' }).first().getByText('expected 4 but got 5').first().waitFor();
+  await page.getByRole('region', { name: 'Log', exact: true }).getByText('expected 4 but got 5').first().waitFor();
   expect(await page.title()).toContain('Failed: test');
   expect(await axe(page)).toEqual([]);
 });
