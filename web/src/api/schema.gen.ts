@@ -118,7 +118,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The audit log, newest first. */
+        /** The audit log, newest first: a page, or all of it as a file. */
         get: operations["list_audit"];
         put?: never;
         post?: never;
@@ -1876,6 +1876,7 @@ export interface components {
             reason?: components["schemas"]["Reason"] | null;
             /** @description Runner. */
             runner: components["schemas"]["RunnerId"];
+            started_at?: components["schemas"]["Timestamp"] | null;
             /** @description Steps. */
             steps?: components["schemas"]["StepReport"][];
             /** @description Markdown summaries by step. */
@@ -1883,7 +1884,6 @@ export interface components {
                 number,
                 string
             ][];
-            started_at?: components["schemas"]["Timestamp"] | null;
         };
         /** @description One audit entry. */
         AuditEntry: {
@@ -2695,6 +2695,13 @@ export interface components {
              */
             limits?: components["schemas"]["Limits"];
             /**
+             * @description The weakest boundary that the document accepts: a runner fails the job rather than run it in a
+             *     weaker one. (A job with `container` is placed as if it demanded that; here it does not, because
+             *     its image may turn out to be empty, and then it runs without.)
+             * @default process
+             */
+            min_boundary?: components["schemas"]["Boundary"];
+            /**
              * @description Name for people (`build (linux, 1)`).
              * @default
              */
@@ -2778,6 +2785,8 @@ export interface components {
             key: string;
             /** @description Labels that it requires. */
             labels: components["schemas"]["Label"][];
+            /** @description Values of its leg of the matrix; only of a job that is one. */
+            matrix?: unknown;
             /** @description In words. */
             message?: string | null;
             /** @description Name for people. */
@@ -2807,8 +2816,6 @@ export interface components {
             status: components["schemas"]["Status"];
             /** @description Steps of the current or last attempt. */
             steps?: components["schemas"]["StepReport"][];
-            /** @description Values of its leg of the matrix; only of a job that is one. */
-            matrix?: unknown;
         };
         /** @description Answer to a rotation of the master key. */
         KeyRotated: {
@@ -2963,6 +2970,11 @@ export interface components {
              * @description Its number, from 1.
              */
             n: number;
+            /**
+             * Format: int64
+             * @description Offset of its first byte in the log; only of one that is cut, whose rest is read as bytes.
+             */
+            offset?: number | null;
             /**
              * Format: int32
              * @description Index of the step that wrote it.
@@ -3307,6 +3319,8 @@ export interface components {
                 attempt: number;
                 /** @description Branch or tag (short name of the ref), if known. */
                 branch?: string | null;
+                /** @description Somebody asked for its cancellation. */
+                cancel_requested?: boolean;
                 /**
                  * Format: int64
                  * @description Change number: larger than that of any earlier change in this installation.
@@ -3320,6 +3334,11 @@ export interface components {
                 finished_at?: components["schemas"]["Timestamp"] | null;
                 /** @description The run. */
                 id: components["schemas"]["RunId"];
+                /** @description What was given as inputs; only in the view of a single run. */
+                inputs?: {
+                    [key: string]: unknown;
+                };
+                job_counts?: components["schemas"]["JobCounts"] | null;
                 /** @description Jobs; only in the view of a single run. */
                 jobs?: components["schemas"]["JobView"][] | null;
                 /** @description Dialect. */
@@ -3337,20 +3356,13 @@ export interface components {
                 project: string;
                 repository?: components["schemas"]["Repository"] | null;
                 rerun_of?: components["schemas"]["RunId"] | null;
+                /** @description The commit, if the run is about one. */
+                sha?: string | null;
                 started_at?: components["schemas"]["Timestamp"] | null;
                 /** @description Where it stands. */
                 status: components["schemas"]["Status"];
                 /** @description Title of this run. */
                 title: string;
-                /** @description Somebody asked for its cancellation. */
-                cancel_requested?: boolean;
-                /** @description What was given as inputs; only in the view of a single run. */
-                inputs?: {
-                    [key: string]: unknown;
-                };
-                job_counts?: components["schemas"]["JobCounts"] | null;
-                /** @description The commit, if the run is about one. */
-                sha?: string | null;
             }[];
             /** @description Pass as `cursor` to get the next page; absent on the last. */
             next_cursor?: string | null;
@@ -3741,15 +3753,15 @@ export interface components {
         /** @description Body of a re-run. */
         Rerun: {
             /**
-             * @description Only jobs that did not succeed, and what depends on them.
-             * @default false
-             */
-            failed_only?: boolean;
-            /**
              * @description Steps say more (`ACTIONS_STEP_DEBUG`).
              * @default false
              */
             debug?: boolean;
+            /**
+             * @description Only jobs that did not succeed, and what depends on them.
+             * @default false
+             */
+            failed_only?: boolean;
         };
         /** @description Load of a machine at one moment. */
         ResourceSample: {
@@ -3867,6 +3879,8 @@ export interface components {
             attempt: number;
             /** @description Branch or tag (short name of the ref), if known. */
             branch?: string | null;
+            /** @description Somebody asked for its cancellation. */
+            cancel_requested?: boolean;
             /**
              * Format: int64
              * @description Change number: larger than that of any earlier change in this installation.
@@ -3880,6 +3894,11 @@ export interface components {
             finished_at?: components["schemas"]["Timestamp"] | null;
             /** @description The run. */
             id: components["schemas"]["RunId"];
+            /** @description What was given as inputs; only in the view of a single run. */
+            inputs?: {
+                [key: string]: unknown;
+            };
+            job_counts?: components["schemas"]["JobCounts"] | null;
             /** @description Jobs; only in the view of a single run. */
             jobs?: components["schemas"]["JobView"][] | null;
             /** @description Dialect. */
@@ -3897,20 +3916,13 @@ export interface components {
             project: string;
             repository?: components["schemas"]["Repository"] | null;
             rerun_of?: components["schemas"]["RunId"] | null;
+            /** @description The commit, if the run is about one. */
+            sha?: string | null;
             started_at?: components["schemas"]["Timestamp"] | null;
             /** @description Where it stands. */
             status: components["schemas"]["Status"];
             /** @description Title of this run. */
             title: string;
-            /** @description Somebody asked for its cancellation. */
-            cancel_requested?: boolean;
-            /** @description What was given as inputs; only in the view of a single run. */
-            inputs?: {
-                [key: string]: unknown;
-            };
-            job_counts?: components["schemas"]["JobCounts"] | null;
-            /** @description The commit, if the run is about one. */
-            sha?: string | null;
         };
         /**
          * Format: int64
@@ -3931,6 +3943,11 @@ export interface components {
             capabilities?: {
                 [key: string]: string;
             };
+            /**
+             * @description It has a container engine: it takes jobs with `container` or `services`.
+             * @default false
+             */
+            containers?: boolean;
             /**
              * @description Labels that it offers (the server adds those fixed at registration).
              * @default []
@@ -4714,14 +4731,14 @@ export interface components {
         Why: {
             /** @description The job. */
             job: components["schemas"]["JobId"];
+            /** @description The runners that come nearest and what keeps each from the job (at most ten), while it waits. */
+            nearest?: components["schemas"]["Candidate"][];
             /** @description Every reason that holds, the decisive one first. Empty if it does not wait. */
             reasons: components["schemas"]["WhyReason"][];
             /** @description Where it stands. */
             status: components["schemas"]["Status"];
             /** @description One sentence for people. */
             summary: string;
-            /** @description The runners that come nearest and what keeps each from the job (at most ten), while it waits. */
-            nearest?: components["schemas"]["Candidate"][];
         };
         /** @description One reason. */
         WhyReason: {
@@ -4750,6 +4767,11 @@ export interface components {
             code: "boundary_not_offered";
             /** @description What the job demands. */
             minimum: components["schemas"]["Boundary"];
+        } | {
+            /** @enum {string} */
+            code: "containers_not_offered";
+            /** @description Runners that match otherwise (at most twenty). */
+            runners: components["schemas"]["RunnerId"][];
         } | {
             /** @enum {string} */
             code: "limits_not_allowed";
@@ -5484,7 +5506,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The answer */
+            /** @description Entries */
             200: {
                 headers: {
                     [name: string]: unknown;

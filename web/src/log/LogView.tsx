@@ -43,6 +43,12 @@ export interface LogViewProps {
   readonly steps?: readonly StepReport[];
 }
 
+/**
+ * The router puts elements that scroll back to where they were, and finds them by this name. It
+ * must not find the log, whose bar stands for lines and not for pixels: this name cannot be found.
+ */
+const NOT_RESTORED = '"';
+
 /** The log of one attempt. */
 export function LogView(props: LogViewProps) {
   const { jobId, attempt } = props;
@@ -350,6 +356,7 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
         <div
           ref={outer}
           className="log-scroll"
+          data-scroll-restoration-id={NOT_RESTORED}
           role="log"
           aria-live="off"
           aria-label="Lines of the log"

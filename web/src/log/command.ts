@@ -16,12 +16,12 @@ export interface Command {
 }
 
 const KINDS: ReadonlySet<string> = new Set(['group', 'endgroup', 'error', 'warning', 'notice', 'debug', 'command', 'section']);
-const COMMAND = /^(?:::([a-z]+)((?: [^\n]*?)?)::|##\[([a-z]+)((?: [^\]\n]*)?)\])([^]*)$/i;
+const COMMAND = /^\s*(?:::([a-z]+)((?: [^\n]*?)?)::|##\[([a-z]+)((?: [^\]\n]*)?)\])([^]*)$/i;
 
 /** The command in a line; `undefined` if it is ordinary text. */
 export function parseCommand(raw: string): Command | undefined {
-  const first = raw.charCodeAt(0);
-  if ((first !== 0x3a && first !== 0x23) || raw.length < 4) return undefined;
+  // Nearly every line is ordinary, and its first characters tell.
+  if (!/^[ \t]*(?:::|##)/.test(raw)) return undefined;
   const match = COMMAND.exec(raw);
   if (match === null) return undefined;
   const old = match[3] !== undefined;

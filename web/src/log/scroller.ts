@@ -54,6 +54,8 @@ export class Scroller {
   private tops: number[] = [0];
   private scrolled = 0;
   private held = false;
+  /** Width of the scroll bar, for what floats beside it. */
+  private bar = '';
   /** The bar may be moved although nobody jumped. */
   private settles = false;
   private idle: ReturnType<typeof setTimeout> | undefined;
@@ -156,7 +158,7 @@ export class Scroller {
     if (outer === undefined || spacer === undefined || inner === undefined) return;
     // Others are on their way.
     if (shown.first !== this.range.first || shown.end !== this.range.end) return;
-    this.measure(inner);
+    this.measure(outer, inner);
     const geometry = this.geometry();
     spacer.style.height = `${scrollHeight(geometry)}px`;
     const height = this.tops.at(-1) ?? 0;
@@ -267,7 +269,12 @@ export class Scroller {
     this.place = { row, part: Math.min(Math.max((y - top) / height, 0), 0.999_999) };
   }
 
-  private measure(inner: HTMLElement): void {
+  private measure(outer: HTMLElement, inner: HTMLElement): void {
+    const bar = `${outer.offsetWidth - outer.clientWidth}px`;
+    if (bar !== this.bar) {
+      this.bar = bar;
+      outer.parentElement?.style.setProperty('--log-scrollbar', bar);
+    }
     const tops: number[] = [];
     for (let child = inner.firstElementChild; child instanceof HTMLElement; child = child.nextElementSibling as HTMLElement | null) {
       tops.push(child.offsetTop);

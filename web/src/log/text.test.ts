@@ -53,12 +53,13 @@ describe('commands', () => {
     ['::endgroup::', { kind: 'endgroup', text: '', place: undefined }],
     ['::error file=a%2Cb.c,line=3,col=7::one%0Atwo', { kind: 'error', text: 'one\ntwo', place: 'a,b.c:3:7' }],
     ['::warning::careful', { kind: 'warning', text: 'careful', place: undefined }],
+    ['  ::error::indented', { kind: 'error', text: 'indented', place: undefined }],
     ['##[error]broken', { kind: 'error', text: 'broken', place: undefined }],
   ])('%s', (raw, expected) => {
     expect(parseCommand(raw)).toEqual(expected);
   });
 
-  it.each(['text', '::', '::unknown::x', ' ::error::x', 'a ::error::x', '::set-output name=a::b', '#', '::error'])('%j is text', (raw) => {
+  it.each(['text', '::', '::unknown::x', 'a ::error::x', '::set-output name=a::b', '#', '::error'])('%j is text', (raw) => {
     expect(parseCommand(raw)).toBeUndefined();
   });
 

@@ -2,7 +2,7 @@
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Fleet, type Job, until } from './fleet';
-import { openLog, sees, signedIn, startBrowser, type Viewer, visible } from './viewer';
+import { closed, openLog, sees, pictured, signedIn, startBrowser, type Viewer, visible } from './viewer';
 
 let fleet: Fleet;
 let browser: Browser;
@@ -19,12 +19,10 @@ afterAll(async () => {
 beforeEach(async () => {
   viewer = await signedIn(browser, fleet);
 });
-afterEach(async () => {
+afterEach(async (context) => {
+  await pictured(viewer, context.task.name);
   // A browser notes requests that no server answered; nothing else may be in the console.
-  const errors = viewer.errors.filter((e) => !/net::ERR_|status of (404|502|503|504|500)/.test(e));
-  expect(errors).toEqual([]);
-  expect(viewer.foreign).toEqual([]);
-  await viewer.page.context().close();
+  await closed(viewer, /net::ERR_|status of (404|502|503|504|500)/);
 });
 
 /** A script that prints bytes exactly, whatever they are. */
@@ -84,7 +82,7 @@ describe('very long lines', () => {
     await until('the button', async () => (await more.count()) > 0);
     const length = (): Promise<number> => page.evaluate(() => Math.max(...[...document.querySelectorAll('.log-text')].map((e) => e.textContent?.length ?? 0)));
     expect(await length()).toBeLessThan(10_000);
-    expect(await more.first().textContent()).toMatch(/MiB left/);
+    expect(await more.first().textContent()).toMatch(/[KM]iB left/);
     for (let presses = 0; presses < 10; presses += 1) {
       const row = page.locator('.log-row', { hasText: 'aaaaaaaa' }).first();
       const button = row.getByRole('button', { name: /Show more/ });

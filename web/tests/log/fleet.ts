@@ -151,7 +151,7 @@ export class Fleet {
     // JSON is YAML.
     writeFileSync(file, JSON.stringify({ name, steps: steps.map((step) => ({ ...step, shell: 'bash' })) }));
     const flags = Object.entries(secrets).flatMap(([key, value]) => ['--secret', `${key}=${value}`]);
-    const answer = JSON.parse(this.cli(['submit', file, '--output', 'json', ...flags])) as unknown;
+    const answer = JSON.parse(this.cli(['submit', file, '--kind', 'job', '--output', 'json', ...flags])) as unknown;
     const run = runOf(answer);
     return until('the run has a job', async () => {
       const { jobs } = await this.api<{ jobs?: Job[] | null }>(`/runs/${run}`);

@@ -1,5 +1,6 @@
 /** The log viewer as a test sees it: opens it in Chromium, and says what is on screen. */
 import { type Browser, chromium, type Page } from 'playwright-core';
+import { expect } from 'vitest';
 import { CHROMIUM, type Fleet, until } from './fleet';
 
 /** Starts a browser. */
@@ -36,6 +37,21 @@ export async function signedIn(browser: Browser, fleet: Fleet, size: { width: nu
     if (!request.url().startsWith(fleet.pages) && !/^(data|blob):/.test(request.url())) foreign.push(request.url());
   });
   return { page, errors, foreign };
+}
+
+/** A picture of the page as it is at the end of a test, into the folder `FLEETFOOT_PICTURES`, if that is set. */
+export async function pictured(viewer: Viewer, name: string): Promise<void> {
+  const folder = process.env['FLEETFOOT_PICTURES'];
+  if (folder !== undefined) await viewer.page.screenshot({ path: `${folder}/${name.replace(/\W+/g, '-').slice(0, 60)}.png` });
+}
+
+/** Ends a page that was in order: nothing complained but what is `expected`, and no other host was asked. */
+export async function closed(viewer: Viewer, expected?: RegExp): Promise<void> {
+  await viewer.page.context().close();
+  // Machines whose interfaces come and go interrupt requests; the page tries again.
+  const errors = viewer.errors.filter((error) => !error.includes('ERR_NETWORK_CHANGED') && expected?.test(error) !== true);
+  expect(errors).toEqual([]);
+  expect(viewer.foreign).toEqual([]);
 }
 
 /** Opens the log of a job, and waits for its first lines. */

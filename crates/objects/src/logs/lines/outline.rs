@@ -37,8 +37,8 @@ pub(in crate::logs) struct Outline {
     inside: bool,
     steps: Vec<StepLines>,
     groups: Vec<LogGroup>,
-    /// Index of the open group by step.
-    open: HashMap<u16, usize>,
+    /// Indices of the open groups by step, the innermost last.
+    open: HashMap<u16, Vec<usize>>,
     errors: Vec<LogError>,
     truncated: bool,
     /// The beginning of the line that has not ended, and its step.
@@ -112,9 +112,11 @@ impl Outline {
         let (line, step, head) = (self.lines, self.step, std::mem::take(&mut self.head));
         match says(&head) {
             Says::Group(title) => {
-                self.close_group(step, line - 1);
-                if self.groups.len() < GROUPS {
-                    self.open.insert(step, self.groups.len());
+                // One that is not listed has an end too, which must not close another.
+                let listed = self.groups.len() < GROUPS;
+                let index = if listed { self.groups.len() } else { usize::MAX };
+                self.open.entry(step).or_default().push(index);
+                if listed {
                     self.groups.push(LogGroup { from: line, to: None, title: words(title), step });
                 } else {
                     self.truncated = true;
@@ -131,7 +133,7 @@ impl Outline {
     }
 
     fn close_group(&mut self, step: u16, line: u64) {
-        if let Some(group) = self.open.remove(&step).and_then(|i| self.groups.get_mut(i)) {
+        if let Some(group) = self.open.get_mut(&step).and_then(Vec::pop).and_then(|i| self.groups.get_mut(i)) {
             group.to = Some(line.max(group.from));
         }
     }
@@ -171,7 +173,7 @@ impl Outline {
         let growing = self.inside && !closed;
         let mut groups = self.groups.clone();
         if closed {
-            for index in self.open.values() {
+            for index in self.open.values().flatten() {
                 if let Some(group) = groups.get_mut(*index) {
                     let step = self.steps.iter().find(|s| s.index == group.step);
                     group.to = step.map(|s| s.last_line);
@@ -261,7 +263,7 @@ mod tests {
             (3, "::group::one\n::group::two\nend without a break"),
         ];
         let whole = outline(&text, 10_000);
-        insta::assert_snapshot!(serde_json::to_string(&whole).unwrap(), @r#"{"attempt":1,"total_lines":10,"complete":true,"steps":[{"index":0,"first_line":1,"last_line":4},{"index":1,"first_line":5,"last_line":7},{"index":3,"first_line":8,"last_line":10}],"groups":[{"from":1,"to":3,"title":"Run a\nb","step":0},{"from":5,"to":7,"title":"open","step":1},{"from":8,"to":8,"title":"one","step":3},{"from":9,"to":10,"title":"two","step":3}],"first_error":6,"errors":[{"line":6,"step":1,"text":"it broke"},{"line":7,"step":1,"text":"again"}],"truncated":false}"#);
+        insta::assert_snapshot!(serde_json::to_string(&whole).unwrap(), @r#"{"attempt":1,"total_lines":10,"complete":true,"steps":[{"index":0,"first_line":1,"last_line":4},{"index":1,"first_line":5,"last_line":7},{"index":3,"first_line":8,"last_line":10}],"groups":[{"from":1,"to":3,"title":"Run a\nb","step":0},{"from":5,"to":7,"title":"open","step":1},{"from":8,"to":10,"title":"one","step":3},{"from":9,"to":10,"title":"two","step":3}],"first_error":6,"errors":[{"line":6,"step":1,"text":"it broke"},{"line":7,"step":1,"text":"again"}],"truncated":false}"#);
         for piece in [1, 2, 3, 7, 19] {
             assert_eq!(outline(&text, piece), whole, "in pieces of {piece}");
         }
