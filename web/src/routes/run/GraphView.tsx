@@ -7,7 +7,7 @@ import type { GraphNode } from './graph';
 import { legName } from './JobList';
 import { draw, type Size } from './layout';
 
-const WIDTH = 208;
+const WIDTH = 188;
 const PLAIN = 46;
 const HEAD = 34;
 /** Small targets need this much room to be hit. */

@@ -66,7 +66,7 @@ function Job({ run, job }: { run: RunView; job: JobView }) {
           </div>
         )
       ) : (
-        <div className="card job-log">
+        <div className="job-log">
           <Suspense fallback={<Loading what="Loading the log" />}>
             <LogView jobId={job.id} attempt={asked} failedStep={failed?.index} lineHash={hash === '' ? undefined : `#${hash}`} />
           </Suspense>
