@@ -60,7 +60,7 @@ for (const theme of ['light', 'dark'] as const) {
     await shoot('why', `/ui/runs/${lonely.run}/jobs/${lonely.job}`, (at) => at.getByRole('row', { name: /local/ }).waitFor());
     const { jobs } = await server.get<{ jobs: { id: number; key: string }[] }>(`/api/v1/runs/${failed}`);
     const job = jobs.find((each) => each.key === 'test')?.id;
-    await shoot('job', `/ui/runs/${failed}/jobs/${job}`, (at) => at.getByRole('region', { name: 'Log' }).first().getByText('expected 4').first().waitFor());
+    await shoot('job', `/ui/runs/${failed}/jobs/${job}`, (at) => at.getByRole('region', { name: 'Log', exact: true }).getByText('expected 4').first().waitFor());
     await watched.context.close();
   });
 }

@@ -179,12 +179,11 @@ export const StepHeading = memo(function StepHeading(props: {
         type="button"
         className="log-fold"
         aria-expanded={props.open}
-        aria-label={`${name}${words === '' ? '' : `, ${words}`}, ${count(props.lines)}`}
         data-step={props.step}
         {...(props.top === true ? { tabIndex: -1 } : {})}
       >
         <Icon name={props.open ? 'down' : 'right'} />
-        <Icon name={icon} className={`log-state ${tone}`} />
+        <Icon name={icon} className={`log-state ${tone}`} {...(words === '' ? {} : { label: words })} />
         <span className="log-name">{name}</span>
         <span className="log-extra">
           <span className="hide-narrow">{props.lines > 0 ? `${count(props.lines)} · ` : ''}</span>

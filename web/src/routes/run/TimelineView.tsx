@@ -26,6 +26,7 @@ export function TimelineView({ jobs, by, over }: { jobs: readonly JobView[]; by:
         <li><span className="swatch fill-ok" /> step</li>
         <li><span className="swatch fill-busy" /> running</li>
         <li><span className="swatch fill-bad" /> failed step</li>
+        <li><span className="swatch stretch-running" /> finishing</li>
       </ul>
       <div className="timeline-row timeline-axis" aria-hidden="true">
         <span />
@@ -75,7 +76,7 @@ function Row({ row, place }: { row: TimelineRow; place: (at: number) => number }
 }
 
 function nameOf(stretch: Stretch): string {
-  return stretch.kind === 'step' ? (stretch.step?.name ?? 'step') : stretch.kind === 'running' ? 'after the last step' : stretch.kind;
+  return stretch.kind === 'step' ? (stretch.step?.name ?? 'step') : stretch.kind === 'running' ? 'finishing' : stretch.kind;
 }
 
 function classOf(stretch: Stretch): string {

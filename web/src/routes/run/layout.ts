@@ -22,7 +22,7 @@ export interface Drawing extends Size {
 /** Lays a graph out from left to right. */
 export function draw(nodes: readonly GraphNode[], sizeOf: (node: GraphNode) => Size): Drawing {
   const graph = new Graph({ multigraph: false });
-  graph.setGraph({ rankdir: 'LR', nodesep: 18, ranksep: 56, marginx: 2, marginy: 2 });
+  graph.setGraph({ rankdir: 'LR', nodesep: 18, ranksep: 44, marginx: 2, marginy: 2 });
   graph.setDefaultEdgeLabel(() => ({}));
   for (const node of nodes) graph.setNode(node.key, { ...sizeOf(node) });
   for (const [key, needs] of directNeeds(nodes)) for (const need of needs) graph.setEdge(need, key);
