@@ -13,6 +13,24 @@ need curl curl
 if [ "$want" = test ]; then
     need python3 python3
     need node nodejs
+    # Private networks of sandboxes, and their workspaces of limited size.
+    need slirp4netns slirp4netns
+    PATH="$PATH:/usr/sbin:/sbin" need mkfs.ext4 e2fsprogs
+    # Private container engines of the tests; none of them is started or used as a service.
+    if [ "$(uname -s)" = Linux ]; then
+        PATH=$PATH:/usr/sbin:/sbin
+        need dockerd docker.io
+        need docker docker.io
+        need podman podman
+        need runc runc
+        need runsc runsc
+        need conmon conmon
+        need /usr/lib/podman/netavark netavark
+        need /usr/lib/podman/aardvark-dns aardvark-dns
+        need iptables iptables
+        need busybox busybox-static
+        need tar tar
+    fi
 fi
 
 if [ -n "$missing" ]; then

@@ -21,6 +21,13 @@ if ! command -v npm >/dev/null 2>&1 || ! command -v node >/dev/null 2>&1; then
     exit 0
 fi
 
+version=$(node --version | sed 's/^v\([0-9]*\).*/\1/')
+if [ "$version" -lt 20 ]; then
+    echo "Node $(node --version) is too old for the dashboard (20 is needed): building without it" >&2
+    [ "$want" = need ] && exit 1
+    exit 0
+fi
+
 # Everything that the result depends on.
 now=$(
     {

@@ -1,4 +1,4 @@
-// Two kinds of tests: `unit` for pure parts (beside their sources), and `browser`,
+// Two kinds of tests, and the pictures: `unit` for pure parts (beside their sources), and `browser`,
 // which drives the built dashboard in Chromium against the real server (in tests/).
 import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vitest/config';
@@ -18,6 +18,11 @@ export default defineConfig({
           testTimeout: 60_000,
           hookTimeout: 120_000,
         },
+      },
+      {
+        extends: true,
+        // No test: `npm run screenshots` writes pictures with it.
+        test: { name: 'screenshots', include: ['tests/screenshots.ts'], environment: 'node', testTimeout: 240_000, hookTimeout: 120_000 },
       },
     ],
   },

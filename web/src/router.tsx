@@ -8,6 +8,8 @@ import {
   createRootRouteWithContext, createRoute, createRouter, lazyRouteComponent, Outlet, redirect,
 } from '@tanstack/react-router';
 import { sessionQuery } from './api/session';
+import { isRange, type Range } from './routes/fleet/data';
+import { auditSearch } from './routes/admin/audit-search';
 import { isRunView, type RunViewName } from './routes/run/views';
 import { filterOf } from './routes/runs/filter';
 import { FaultPage, MissingPage } from './shell/FaultPage';
@@ -17,10 +19,23 @@ interface Context {
   readonly queries: QueryClient;
 }
 
+// What the functions below leave out would still reach pages as it stands in
+// the address; they say `undefined` for what is not right.
+
 /** Which attempt of a job an address names; none is the current one. */
-function attemptOf(search: Record<string, unknown>): { attempt?: number } {
+function attemptOf(search: Record<string, unknown>): { attempt?: number | undefined } {
   const attempt = Number(search['attempt']);
-  return Number.isInteger(attempt) && attempt > 0 ? { attempt } : {};
+  return { attempt: Number.isInteger(attempt) && attempt > 0 ? attempt : undefined };
+}
+
+/** An address of this site: nobody is sent elsewhere by a link. */
+function ownAddress(address: unknown): string | undefined {
+  return typeof address === 'string' && /^\/ui\/(?![/\\])/.test(address) ? address : undefined;
+}
+
+/** The range of time in an address. */
+function rangeOf(search: Record<string, unknown>): { range?: Range } {
+  return isRange(search['range']) ? { range: search['range'] } : {};
 }
 
 const root = createRootRouteWithContext<Context>()({ component: Outlet });
@@ -28,9 +43,7 @@ const root = createRootRouteWithContext<Context>()({ component: Outlet });
 const signIn = createRoute({
   getParentRoute: () => root,
   path: '/sign-in',
-  validateSearch: (search: Record<string, unknown>): { back?: string } =>
-    // Only addresses of this site: nobody is sent elsewhere by a link.
-    typeof search['back'] === 'string' && /^\/(?![/\\])/.test(search['back']) ? { back: search['back'] } : {},
+  validateSearch: (search: Record<string, unknown>): { back?: string | undefined } => ({ back: ownAddress(search['back']) }),
   component: lazyRouteComponent(() => import('./routes/SignIn'), 'SignIn'),
 });
 
@@ -69,8 +82,9 @@ const run = createRoute({
 const overview = createRoute({
   getParentRoute: () => run,
   path: '/',
-  validateSearch: (search: Record<string, unknown>): { view?: RunViewName } =>
-    isRunView(search['view']) ? { view: search['view'] } : {},
+  validateSearch: (search: Record<string, unknown>): { view?: RunViewName | undefined } => ({
+    view: isRunView(search['view']) ? search['view'] : undefined,
+  }),
   component: lazyRouteComponent(() => import('./routes/run/Overview'), 'Overview'),
 });
 
@@ -88,7 +102,85 @@ const log = createRoute({
   component: lazyRouteComponent(() => import('./log/LogPage'), 'LogPage'),
 });
 
-const tree = root.addChildren([signIn, inside.addChildren([index, runs, run.addChildren([overview, job]), log])]);
+const fleet = createRoute({
+  getParentRoute: () => inside,
+  path: '/runners',
+  validateSearch: (search: Record<string, unknown>): { range?: Range; of?: string } => ({
+    ...rangeOf(search),
+    ...(typeof search['of'] === 'string' ? { of: search['of'] } : {}),
+  }),
+  component: lazyRouteComponent(() => import('./routes/fleet/FleetPage'), 'FleetPage'),
+});
+
+const runner = createRoute({
+  getParentRoute: () => inside,
+  path: '/runners/$runner',
+  validateSearch: rangeOf,
+  component: lazyRouteComponent(() => import('./routes/fleet/RunnerPage'), 'RunnerPage'),
+});
+
+const admin = createRoute({
+  getParentRoute: () => inside,
+  path: '/admin',
+  component: lazyRouteComponent(() => import('./routes/admin/AdminPage'), 'AdminPage'),
+});
+
+const adminIndex = createRoute({
+  getParentRoute: () => admin,
+  path: '/',
+  beforeLoad: () => {
+    throw redirect({ to: '/admin/tokens', replace: true });
+  },
+});
+
+const matters = [
+  createRoute({
+    getParentRoute: () => admin,
+    path: 'tokens',
+    component: lazyRouteComponent(() => import('./routes/admin/Tokens'), 'Tokens'),
+  }),
+  createRoute({
+    getParentRoute: () => admin,
+    path: 'users',
+    component: lazyRouteComponent(() => import('./routes/admin/Users'), 'Users'),
+  }),
+  createRoute({
+    getParentRoute: () => admin,
+    path: 'values',
+    component: lazyRouteComponent(() => import('./routes/admin/Values'), 'Values'),
+  }),
+  createRoute({
+    getParentRoute: () => admin,
+    path: 'environments',
+    component: lazyRouteComponent(() => import('./routes/admin/Environments'), 'Environments'),
+  }),
+  createRoute({
+    getParentRoute: () => admin,
+    path: 'repositories',
+    component: lazyRouteComponent(() => import('./routes/admin/Repositories'), 'Repositories'),
+  }),
+  createRoute({
+    getParentRoute: () => admin,
+    path: 'storage',
+    component: lazyRouteComponent(() => import('./routes/admin/Storage'), 'Storage'),
+  }),
+  createRoute({
+    getParentRoute: () => admin,
+    path: 'audit',
+    validateSearch: auditSearch,
+    component: lazyRouteComponent(() => import('./routes/admin/Audit'), 'Audit'),
+  }),
+  createRoute({
+    getParentRoute: () => admin,
+    path: 'health',
+    component: lazyRouteComponent(() => import('./routes/admin/HealthPage'), 'HealthPage'),
+  }),
+] as const;
+
+const tree = root.addChildren([
+  signIn,
+  inside.addChildren([index, runs, run.addChildren([overview, job]), log, fleet, runner, admin.addChildren([adminIndex, ...matters])]),
+]);
 
 /** Makes the router; addresses are below `/ui`. */
 export function makeRouter(queries: QueryClient) {

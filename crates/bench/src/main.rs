@@ -53,6 +53,9 @@ enum Program {
     /// Prints as many lines of 80 bytes as FILE says.
     #[command(hide = true)]
     Lines { file: PathBuf },
+    /// Works with the processor and nothing else, and tells how long that took, in nanoseconds.
+    #[command(hide = true)]
+    Spin { rounds: u64 },
 }
 
 /// What every row needs to know.
@@ -85,6 +88,7 @@ fn main() -> anyhow::Result<()> {
         Some(Program::Stamp { file }) => programs::stamp(&file, started),
         Some(Program::Trap { file }) => programs::trap(&file),
         Some(Program::Lines { file }) => programs::lines(&file),
+        Some(Program::Spin { rounds }) => programs::spin(rounds),
         None => tokio::runtime::Runtime::new()?.block_on(measure(args)),
     }
 }

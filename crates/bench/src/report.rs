@@ -22,11 +22,24 @@ pub(crate) struct Measure {
     unit: &'static str,
     target: Target,
     measured: f64,
+    /// Why it could not be measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<String>,
 }
 
 impl Measure {
     pub(crate) fn new(name: impl Into<String>, unit: &'static str, target: Target, measured: f64) -> Self {
-        Self { name: name.into(), unit, target, measured }
+        Self { name: name.into(), unit, target, measured, skipped: None }
+    }
+
+    /// A number that this machine cannot give, and why; its target is shown all the same.
+    pub(crate) fn skipped(
+        name: impl Into<String>,
+        unit: &'static str,
+        target: Target,
+        why: impl Into<String>,
+    ) -> Self {
+        Self { skipped: Some(why.into()), ..Self::new(name, unit, target, 0.0) }
     }
 
     /// A number without a target.
@@ -36,6 +49,7 @@ impl Measure {
 
     fn met(&self) -> Option<bool> {
         match self.target {
+            _ if self.skipped.is_some() => None,
             Target::AtLeast(x) => Some(self.measured >= x),
             Target::AtMost(x) => Some(self.measured <= x),
             Target::None => None,
@@ -108,9 +122,17 @@ impl Report {
                     Target::AtMost(x) => format!("<= {} {}", number(x), measure.unit),
                     Target::None => String::new(),
                 };
-                let met = met.map_or("", |m| if m { "yes" } else { "NO" }).to_owned();
-                let measured = format!("{} {}", number(measure.measured), measure.unit);
-                lines.push([format!("{}: {}", row.row, measure.name), target, measured, met]);
+                let met = match (&measure.skipped, met) {
+                    (Some(_), _) => "skipped",
+                    (None, Some(true)) => "yes",
+                    (None, Some(false)) => "NO",
+                    (None, None) => "",
+                };
+                let measured = match &measure.skipped {
+                    Some(why) => why.clone(),
+                    None => format!("{} {}", number(measure.measured), measure.unit),
+                };
+                lines.push([format!("{}: {}", row.row, measure.name), target, measured, met.to_owned()]);
             }
         }
         let width = |i: usize| lines.iter().map(|l| l[i].chars().count()).max().unwrap_or(0);

@@ -17,6 +17,8 @@ pub(crate) const LISTEN: &str = "FLEETFOOT_LISTEN";
 pub(crate) const PUBLIC_URL: &str = "FLEETFOOT_PUBLIC_URL";
 /// Object store for finished logs.
 pub(crate) const OBJECTS: &str = "FLEETFOOT_OBJECTS";
+/// Settings of OpenID providers.
+pub(crate) const SIGN_IN: &str = "FLEETFOOT_SIGN_IN";
 /// Directory or address of bare repositories from which actions and called workflows come.
 pub(crate) const ACTION_MIRROR: &str = "FLEETFOOT_ACTION_MIRROR";
 /// Address of the forge from which actions and called workflows come.
@@ -44,6 +46,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
         OBJECTS,
         "Object store to which finished logs are copied: `s3://bucket/prefix`, `az://…`, `gs://…` or a directory",
     ),
+    (SIGN_IN, "File with the settings of OpenID providers through which people sign in"),
     (
         ACTION_MIRROR,
         "Directory or address of bare repositories `OWNER/REPO.git` from which called workflows come",

@@ -11,16 +11,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fleetfoot_actions::CacheConfig;
 use fleetfoot_control::{Control, Principal, RunWatcher, SignInOptions};
-use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
 use fleetfoot_engine::{Engine, EngineConfig};
 use fleetfoot_model::api::{CancelRun, CreateRun, Created, RegisterRunner, RunView};
 use fleetfoot_model::plan::{Dialect, Document, Plan, Resolution, ResolveArgs, RunInfo, RunParams};
-use fleetfoot_model::spec::Contexts;
+use fleetfoot_model::spec::{ContainerSpec, Contexts};
 use fleetfoot_model::sync::{ResourceSample, RunnerInfo, SyncRequest, SyncResponse};
 use fleetfoot_model::{
-    AttemptNumber, AttemptRef, Code, Diagnostic, Diagnostics, JobId, Problem, RunId, RunnerId, Source as Text,
+    AttemptNumber, AttemptRef, Boundary, Code, Diagnostic, Diagnostics, JobId, Label, Problem, RunId,
+    RunnerId, Source as Text,
 };
 use fleetfoot_objects::LogFollower;
+use fleetfoot_runner::boundaries::{Boundaries, BoundaryPlan, Memory};
+use fleetfoot_runner::config::BoundaryConfig;
 use fleetfoot_runner::daemon::{self, Setup, Stage};
 use fleetfoot_runner::engine::EngineExecutor;
 use fleetfoot_runner::journal::Journal;
@@ -36,6 +38,15 @@ use tokio::task::JoinHandle;
 /// How long what still runs may take to end when the program leaves.
 const LEAVE: Duration = Duration::from_secs(12);
 
+/// How jobs are fenced off, as the command line says.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    /// Boundaries of all jobs.
+    pub(crate) boundaries: BoundaryConfig,
+    /// Image of jobs with this label that have no container of their own.
+    pub(crate) images: Vec<(Label, String)>,
+}
+
 /// Control plane, runner and the directory in which they live.
 pub(crate) struct Local {
     control: Control,
@@ -48,7 +59,12 @@ pub(crate) struct Local {
 impl Local {
     /// Starts both. `overlay` is the working tree that `actions/checkout` gives to jobs, `actions` where
     /// other actions and workflows come from.
-    pub(crate) async fn start(slots: u32, overlay: Option<PathBuf>, actions: CacheConfig) -> Result<Self> {
+    pub(crate) async fn start(
+        slots: u32,
+        overlay: Option<PathBuf>,
+        actions: CacheConfig,
+        place: Place,
+    ) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("fleetfoot-run-")
             .tempdir()
@@ -65,7 +81,10 @@ impl Local {
         };
         let dialects = wiring::dialects()
             .into_iter()
-            .map(|inner| Arc::new(HereDialect { inner, overlay: overlay.clone() }) as Arc<dyn Dialect>)
+            .map(|inner| {
+                let here = Here { overlay: overlay.clone(), images: place.images.clone() };
+                Arc::new(HereDialect { inner, here: Arc::new(here) }) as Arc<dyn Dialect>
+            })
             .collect();
         let control = wiring::control(&plane, dialects).await?;
         let services =
@@ -78,7 +97,7 @@ impl Local {
         };
         let registered = control.register_runner(&Principal::System, request).await?;
         let (stage, shutdown) = watch::channel(Stage::Run);
-        let setup = runner(&control, registered.id, slots, directory.path(), actions)?;
+        let setup = runner(&control, registered.id, slots, directory.path(), actions, place.boundaries)?;
         let daemon = tokio::spawn(async move {
             if let Err(error) = daemon::run(setup, shutdown).await {
                 crate::output::say(&format!("warning: the local runner ended: {error}"));
@@ -125,6 +144,7 @@ fn runner(
     slots: u32,
     directory: &Path,
     actions: CacheConfig,
+    boundaries: BoundaryConfig,
 ) -> Result<Setup> {
     let journal = Journal::open(&directory.join("journal"), "local".to_owned())
         .map_err(|e| CliError::machine("the journal of the local runner cannot be made").because(&e))?;
@@ -135,10 +155,13 @@ fn runner(
     // What actions install lies beside what they are, and survives the run like that.
     config.tool_cache = actions.dir.with_file_name("tools");
     config.actions.cache = actions;
-    let driver =
-        ProcessDriver::new(ProcessOptions { tag, ..ProcessOptions::default() }).map_err(no_processes)?;
-    let executor = EngineExecutor::new(Engine::new(config), Arc::new(driver));
-    let (_, info) = watch::channel(RunnerInfo::default());
+    let directory = directory.to_owned();
+    let plan = BoundaryPlan { config: boundaries, tag, directory, memory: Memory::None };
+    let executor = EngineExecutor::new(Engine::new(config), Boundaries::new(plan).map_err(no_processes)?);
+    // A boundary is tried when the first job asks for it. Whoever asked in vain is told what is missing
+    // here: nobody else will ever come to take the job.
+    let everything = RunnerInfo { boundary: Boundary::Microvm, containers: true, ..RunnerInfo::default() };
+    let (_, info) = watch::channel(everything);
     Ok(Setup {
         url: String::new(),
         slots: slots as usize,
@@ -240,7 +263,14 @@ impl LogBytes for InProcessLog {
 /// A dialect whose jobs run here: any label will do, and the checkout is the working tree.
 struct HereDialect {
     inner: Arc<dyn Dialect>,
+    here: Arc<Here>,
+}
+
+/// What is different here.
+#[derive(Debug)]
+struct Here {
     overlay: Option<PathBuf>,
+    images: Vec<(Label, String)>,
 }
 
 impl Dialect for HereDialect {
@@ -250,7 +280,7 @@ impl Dialect for HereDialect {
 
     fn parse(&self, source: &Text) -> Result<Arc<dyn Document>, Diagnostics> {
         let inner = self.inner.parse(source)?;
-        Ok(Arc::new(HereDocument { inner, overlay: self.overlay.clone() }))
+        Ok(Arc::new(HereDocument { inner, here: self.here.clone() }))
     }
 
     fn parse_with(
@@ -259,14 +289,14 @@ impl Dialect for HereDialect {
         files: &IndexMap<String, String>,
     ) -> Result<Arc<dyn Document>, Diagnostics> {
         let inner = self.inner.parse_with(source, files)?;
-        Ok(Arc::new(HereDocument { inner, overlay: self.overlay.clone() }))
+        Ok(Arc::new(HereDocument { inner, here: self.here.clone() }))
     }
 }
 
 #[derive(Debug)]
 struct HereDocument {
     inner: Arc<dyn Document>,
-    overlay: Option<PathBuf>,
+    here: Arc<Here>,
 }
 
 impl Document for HereDocument {
@@ -284,7 +314,7 @@ impl Document for HereDocument {
 
     fn contexts(&self, run: &RunInfo) -> Result<Contexts, Diagnostics> {
         let mut contexts = self.inner.contexts(run)?;
-        if let Some(overlay) = &self.overlay {
+        if let Some(overlay) = &self.here.overlay {
             contexts.insert("fleetfoot".to_owned(), serde_json::json!({ "overlay": overlay }));
         }
         Ok(contexts)
@@ -298,6 +328,13 @@ impl Document for HereDocument {
         let mut resolution = self.inner.resolve(node, args)?;
         if let Resolution::Run { jobs, .. } = &mut resolution {
             for job in jobs {
+                let labels = &job.placement.labels;
+                let image = self.here.images.iter().find(|(label, _)| labels.contains(label));
+                if let (Some((_, image)), None) = (image, &job.spec.container) {
+                    let container = ContainerSpec { image: image.clone(), ..ContainerSpec::default() };
+                    Arc::make_mut(&mut job.spec).container = Some(container);
+                    job.placement.containers = true;
+                }
                 job.placement.labels.clear();
                 job.placement.queue = None;
             }

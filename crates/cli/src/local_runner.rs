@@ -11,6 +11,7 @@ use fleetfoot_control::{Control, Principal};
 use fleetfoot_driver::DriverError;
 use fleetfoot_model::RunnerId;
 use fleetfoot_model::api::{RegisterRunner, Registered};
+use fleetfoot_runner::boundaries::Refused;
 use fleetfoot_runner::engine::EngineExecutor;
 use fleetfoot_runner::transport::HttpTransport;
 use fleetfoot_runner::{Ending, Identity, Notice, PartialConfig, RunnerConfig, Stage, UpError};
@@ -84,7 +85,8 @@ impl LocalRunner {
             name: registered.name,
             token: Secret::new(registered.token),
         };
-        let executor = Arc::new(EngineExecutor::process(&config, &identity).map_err(no_processes)?);
+        let executor = Arc::new(EngineExecutor::of_runner(&config, &identity).map_err(no_processes)?);
+        executor.ready().await.map_err(not_ready)?;
         let (connected_now, connected) = watch::channel(false);
         let notices: fleetfoot_runner::NoticeFn = Arc::new(move |notice| match notice {
             Notice::Connected { .. } => {
@@ -171,6 +173,13 @@ impl LocalRunner {
 /// The boundary cannot be made on this machine.
 pub(crate) fn no_processes(error: DriverError) -> CliError {
     CliError::machine("jobs cannot be run as processes here").because(&error)
+}
+
+/// The boundary of jobs that ask for none is not there.
+pub(crate) fn not_ready(refused: Refused) -> CliError {
+    CliError::machine(refused.message)
+        .hint("`fleetfoot runner validate` shows what each boundary needs; `boundary` is the setting")
+        .next("fleetfoot runner validate")
 }
 
 /// Those under which files written for hosted runners find this machine, and these.

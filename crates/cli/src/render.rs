@@ -2,9 +2,10 @@
 //! text, with the time as an argument.
 
 use crate::style::{self, Style, headline, printable};
-use fleetfoot_model::Timestamp;
 use fleetfoot_model::api::{JobView, RunView};
 use fleetfoot_model::why::{Why, WhyReason};
+use fleetfoot_model::{JobId, Timestamp};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 /// One line a run.
@@ -27,8 +28,13 @@ pub(crate) fn runs(runs: &[RunView], style: Style, now: Timestamp) -> String {
     style::table(&["", "RUN", "STATUS", "TITLE", "EVENT", "BRANCH", "TIME", "CREATED"], &rows)
 }
 
-/// A run with its jobs and steps.
-pub(crate) fn run(run: &RunView, style: Style, now: Timestamp) -> String {
+/// A run with its jobs and steps, and what isolation held for those jobs of which it is known.
+pub(crate) fn run(
+    run: &RunView,
+    boundaries: &HashMap<JobId, String>,
+    style: Style,
+    now: Timestamp,
+) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
@@ -53,7 +59,7 @@ pub(crate) fn run(run: &RunView, style: Style, now: Timestamp) -> String {
     }
     for job in run.jobs.iter().flatten() {
         out.push('\n');
-        write_job(&mut out, job, style, now);
+        write_job(&mut out, job, boundaries.get(&job.id), style, now);
     }
     out
 }
@@ -64,7 +70,7 @@ fn lines(message: &str, indent: &str) -> String {
     all.join(&format!("\n{indent}"))
 }
 
-fn write_job(out: &mut String, job: &JobView, style: Style, now: Timestamp) {
+fn write_job(out: &mut String, job: &JobView, boundary: Option<&String>, style: Style, now: Timestamp) {
     let runner = job.runner_name.as_deref().map(|r| format!(" on {}", printable(r))).unwrap_or_default();
     let again = job.attempt.filter(|a| *a > 1).map(|a| format!(", attempt {a}")).unwrap_or_default();
     let _ = writeln!(
@@ -78,6 +84,9 @@ fn write_job(out: &mut String, job: &JobView, style: Style, now: Timestamp) {
     );
     if let Some(message) = &job.message {
         let _ = writeln!(out, "    {}", lines(message, "    "));
+    }
+    if let Some(boundary) = boundary {
+        let _ = writeln!(out, "    {}", style.dim(&format!("boundary: {}", printable(boundary))));
     }
     for step in &job.steps {
         let code = step.exit_code.filter(|c| *c != 0).map(|c| format!(", exit code {c}")).unwrap_or_default();
@@ -167,6 +176,12 @@ fn reason_text(reason: &WhyReason) -> String {
             Some(best) => format!("it demands the boundary {minimum}; the strongest on offer is {best}"),
             None => format!("it demands the boundary {minimum}; nobody offers one"),
         },
+        WhyReason::ContainersNotOffered { runners } => {
+            format!(
+                "it has a container or services; runners that match have no container engine ({})",
+                ids(runners)
+            )
+        }
         WhyReason::LimitsNotAllowed { nearest } => {
             let mut text = "it asks for more than any matching runner allows".to_owned();
             for near in nearest {
@@ -235,11 +250,13 @@ mod tests {
             job(2, "lint", "queued", None, json!([])),
         ]);
         let view = view("completed", Some("failure"), jobs);
-        insta::assert_snapshot!(run(&view, Style::PLAIN, now()), @r"
+        let held = HashMap::from([(JobId(1), "sandbox (driver sandbox/0.1.0); no capabilities".to_owned())]);
+        insta::assert_snapshot!(run(&view, &held, Style::PLAIN, now()), @r"
         ✗ run 7 CI failure
           CI #3.1 · push · 4.0s · created 2026-11-20T18:00:00.000000Z
 
         ✗ job 1 test failure on here (3.0s)
+            boundary: sandbox (driver sandbox/0.1.0); no capabilities
             ✓ Run make (2.5s)
             ✗ Run make test (2.5s, exit code 2)
 

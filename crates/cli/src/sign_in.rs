@@ -2,9 +2,13 @@
 //! cookies, and what stands before the server. Arguments only; the control
 //! plane and the server act on them.
 
+use crate::environment;
+use crate::error::{CliError, Result};
 use clap::Args;
 use fleetfoot_control::SignInOptions;
+use fleetfoot_oidc::Settings;
 use fleetfoot_server::ServerOptions;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings about people.
@@ -23,6 +27,9 @@ pub(crate) struct SignInArgs {
     /// A reverse proxy stands before this server: the last address in its X-Forwarded-For is who asks
     #[arg(long)]
     behind_proxy: bool,
+    /// Settings of OpenID providers through which people sign in (TOML)
+    #[arg(long, value_name = "FILE", env = environment::SIGN_IN)]
+    sign_in: Option<PathBuf>,
 }
 
 impl SignInArgs {
@@ -32,8 +39,20 @@ impl SignInArgs {
     }
 
     /// What the server needs to know.
-    pub(crate) fn server(&self, options: ServerOptions) -> ServerOptions {
-        ServerOptions { secure_cookies: self.secure_cookies, behind_proxy: self.behind_proxy, ..options }
+    pub(crate) fn server(&self, options: ServerOptions) -> Result<ServerOptions> {
+        let sign_in = match &self.sign_in {
+            None => Settings::default(),
+            Some(file) => Settings::read(file).map_err(|why| {
+                CliError::usage(format!("the settings for signing in cannot be used: {why}"))
+                    .hint("docs/dashboard.md shows a whole file")
+            })?,
+        };
+        Ok(ServerOptions {
+            secure_cookies: self.secure_cookies,
+            behind_proxy: self.behind_proxy,
+            sign_in,
+            ..options
+        })
     }
 }
 

@@ -306,6 +306,11 @@ impl Control {
         }
     }
 
+    /// Notes that an account at a provider was refused.
+    pub async fn note_refused_account(&self, from: Option<IpAddr>) {
+        self.note_refusal(SignInMethod::Oidc, None, from).await;
+    }
+
     /// The session with this secret. Asking is using it.
     ///
     /// # Errors

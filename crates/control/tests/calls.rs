@@ -86,7 +86,8 @@ async fn a_called_document_that_was_sent_runs() {
     assert_eq!(after.spec.contexts["needs"]["call"]["outputs"]["sum"], "5-3");
     runner.finish(after.attempt, Conclusion::Failure).await;
     assert_eq!(bench.ended(created.run).await.conclusion, Some(Conclusion::Failure));
-    let again = bench.control.rerun(&ADMIN, created.run, Rerun { failed_only: true, debug: false }).await.unwrap();
+    let again =
+        bench.control.rerun(&ADMIN, created.run, Rerun { failed_only: true, debug: false }).await.unwrap();
     let after = runner.take().await;
     assert_eq!(after.spec.contexts["needs"]["call"]["result"], "success", "carried over");
     runner.finish(after.attempt, Conclusion::Success).await;

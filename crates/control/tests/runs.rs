@@ -169,7 +169,8 @@ async fn a_rerun_of_the_failed_jobs_keeps_the_others() {
     assert_eq!(runner.work(1, Conclusion::Failure).await, ["test"]);
     assert_eq!(runner.work(1, Conclusion::Success).await, ["report"]);
     bench.ended(created.run).await;
-    let again = bench.control.rerun(&ADMIN, created.run, Rerun { failed_only: true, debug: false }).await.unwrap();
+    let again =
+        bench.control.rerun(&ADMIN, created.run, Rerun { failed_only: true, debug: false }).await.unwrap();
     assert_eq!(runner.work(1, Conclusion::Success).await, ["test"]);
     let run = bench.ended(again.run).await;
     assert_eq!(
@@ -191,7 +192,8 @@ async fn a_run_without_a_failed_job_has_none_to_repeat() {
             done.outputs = IndexMap::from([("shards".to_owned(), "[1]".to_owned())]);
             runner.finish_with(job.attempt, done).await;
         }
-        let refused = bench.control.rerun(&ADMIN, created.run, Rerun { failed_only: true, debug: false }).await;
+        let refused =
+            bench.control.rerun(&ADMIN, created.run, Rerun { failed_only: true, debug: false }).await;
         assert_eq!(refused.unwrap_err().code, fleetfoot_model::Code::Conflict, "{document}");
     }
 }

@@ -109,6 +109,11 @@ pub trait Cell: Send + Sync {
     /// How a path of the host (inside workspace or temp) is called inside the cell.
     fn inside(&self, host: &Path) -> PathBuf;
 
+    /// What the container engine calls the cell (`job.container.id`), if the cell is a container.
+    fn id(&self) -> Option<String> {
+        None
+    }
+
     /// Makes what listens on a TCP port of the host's loopback (a service of the job) reachable at the
     /// same port of the cell's own loopback. Without a network of its own there is nothing to do.
     ///

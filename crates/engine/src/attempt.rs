@@ -6,6 +6,7 @@
 use crate::actions::Actions;
 use crate::clock;
 use crate::config::EngineConfig;
+use crate::containers::JobContainers;
 use crate::environment::Environment;
 use crate::frame::Frame;
 use crate::matching::JobMatchers;
@@ -18,6 +19,7 @@ use crate::sink::Sink;
 use crate::workspace::Workspace;
 use fleetfoot_driver::Cell;
 use fleetfoot_expr::{ExprError, Status as JobStatus, Template};
+use fleetfoot_model::boundary::Boundary;
 use fleetfoot_model::state::{Conclusion, Status};
 use fleetfoot_model::sync::{Annotation, Assignment, StepReport};
 use indexmap::IndexMap;
@@ -41,6 +43,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) workspace: &'a Workspace,
     pub(crate) environment: Environment,
     pub(crate) actions: Actions,
+    pub(crate) containers: JobContainers,
     pub(crate) cancel: CancellationToken,
     pub(crate) kill: CancellationToken,
 }
@@ -56,6 +59,9 @@ pub(crate) struct Attempt<'a> {
     pub(crate) workspace: &'a Workspace,
     pub(crate) environment: Environment,
     pub(crate) actions: Actions,
+    pub(crate) containers: JobContainers,
+    /// The job sees the file system of an image, not that of the host.
+    pub(crate) in_image: bool,
     pub(crate) matchers: Arc<JobMatchers>,
     pub(crate) cancel: CancellationToken,
     pub(crate) kill: CancellationToken,
@@ -140,6 +146,7 @@ impl<'a> Attempt<'a> {
             workspace,
             environment,
             actions,
+            containers,
             cancel,
             kill,
         } = parts;
@@ -153,6 +160,8 @@ impl<'a> Attempt<'a> {
             workspace,
             environment,
             actions,
+            containers,
+            in_image: false,
             matchers: Arc::default(),
             cancel,
             kill,
@@ -161,6 +170,24 @@ impl<'a> Attempt<'a> {
             standing: Mutex::default(),
             job_deadline: Instant::now() + Duration::from_secs(timeout),
         }
+    }
+
+    /// The same attempt in the cell where its steps run: everything before happened beside it.
+    pub(crate) fn settled<'b>(
+        self,
+        cell: &'b dyn Cell,
+        environment: Environment,
+        in_image: bool,
+    ) -> Attempt<'b>
+    where
+        'a: 'b,
+    {
+        Attempt { cell, environment, in_image, ..self }
+    }
+
+    /// Whether the job sees other files than the runner does.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.cell.record().boundary != Boundary::Process
     }
 
     /// Notices a cancellation or timeout between steps.

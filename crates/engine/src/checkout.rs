@@ -2,18 +2,26 @@
 //! command. Credentials travel in the environment of the git processes
 //! that need them; they must never reach a command line or a file of the
 //! repository. Names from a document must never be read as options.
+//!
+//! Where the boundary has files of its own, git runs outside of it, in a
+//! directory that the job never saw: whatever the job did to git's
+//! configuration, hooks or variables has no effect there, and its image needs
+//! no git. The result is then moved into the workspace, following no link.
 
 use crate::attempt::{Attempt, Leash, StepRun};
+use crate::held;
+use crate::host::HostCell;
 use crate::interpret::Interpreter;
 use crate::outcome::Outcome;
 use crate::overlay;
 use crate::process::Watch;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use fleetfoot_driver::Command;
+use fleetfoot_driver::{Cell, Command};
 use fleetfoot_model::state::{Conclusion, Reason};
 use indexmap::IndexMap;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -41,6 +49,9 @@ const INPUTS: &[&str] = &[
     "allow-unsafe-pr-checkout",
 ];
 
+/// Variables that say how a server is reached.
+const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
+
 /// An end of the step before its end.
 type Stopped = Box<Outcome>;
 
@@ -51,7 +62,10 @@ struct Checkout {
     key: String,
     watch: Watch,
     leash: Leash,
+    /// Where git works.
     target: PathBuf,
+    /// If that is apart from the job: the way from the workspace to where the result belongs.
+    way: Option<Vec<OsString>>,
     url: String,
     /// What to check out; empty means the default branch.
     reference: String,
@@ -96,7 +110,8 @@ impl Attempt<'_> {
             self.log.say(run.index, line).await;
         }
         let result = Box::pin(self.checkout(run, &inputs)).await;
-        let _ = std::fs::remove_file(self.ssh_key(&run.spot.key));
+        let _ = std::fs::remove_file(self.ssh_file("key", &run.spot.key));
+        let _ = crate::workspace::remove(&self.apart(&run.spot.key));
         result.unwrap_or_else(|stopped| *stopped)
     }
 
@@ -106,19 +121,25 @@ impl Attempt<'_> {
         inputs: &HashMap<String, String>,
     ) -> Result<Outcome, Stopped> {
         let input = |name: &str| inputs.get(name).map(String::as_str).filter(|v| !v.is_empty());
-        let target = self.inside_workspace(input("path").unwrap_or("."))?;
+        let way = self.way(input("path").unwrap_or("."))?;
+        let apart = self.is_fenced();
+        let target = match apart {
+            true => self.apart(&run.spot.key),
+            false => self.workspace.workspace.join(way.iter().collect::<PathBuf>()),
+        };
         std::fs::create_dir_all(&target).map_err(|e| Outcome::io("cannot make the directory", &e))?;
         let own = self.assignment.repository.clone().unwrap_or_default();
         let overlay = self.overlay();
         let is_own = input("repository")
             .is_none_or(|r| own.name.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(r)) || r == own.url);
-        let (plain, remote) = (self.git_environment(run), HashMap::new());
+        let (plain, remote) = (self.git_environment(run, apart), HashMap::new());
         let mut checkout = Checkout {
             index: run.index,
             key: run.spot.key.clone(),
             watch: self.watch(&run.leash),
             leash: run.leash.clone(),
             target,
+            way: apart.then_some(way),
             url: String::new(),
             reference: input("ref").unwrap_or_default().to_owned(),
             sha: None,
@@ -144,7 +165,17 @@ impl Attempt<'_> {
                 return Err(bad(format!("'{value}' cannot be a repository or a ref")));
             }
         }
+        if checkout.way.is_some() && !is_remote(&checkout.url) {
+            let message =
+                format!("'{}' is a directory of the runner, which this job cannot see", checkout.url);
+            return Err(bad(message));
+        }
         checkout.remote = self.credentials(&checkout, inputs)?;
+        if checkout.way.is_some() && !is_own {
+            // The keys of the runner are for the repository that it was given.
+            let none = "ssh -F /dev/null -o IdentityFile=/dev/null -o IdentityAgent=none -o BatchMode=yes";
+            checkout.remote.entry("GIT_SSH_COMMAND".into()).or_insert_with(|| none.into());
+        }
         self.fetch(&checkout).await?;
         let submodules = input("submodules").unwrap_or("false").to_ascii_lowercase();
         if submodules == "true" || submodules == "recursive" {
@@ -152,12 +183,35 @@ impl Attempt<'_> {
             args.extend((submodules == "recursive").then_some("--recursive"));
             let depth = format!("--depth={}", checkout.depth);
             args.extend((checkout.depth > 0).then_some(depth.as_str()));
+            if checkout.way.is_some() {
+                // A repository may name anything as its submodule, also directories of the runner.
+                checkout.remote.insert("GIT_ALLOW_PROTOCOL".into(), "git:http:https:ssh".into());
+            }
             self.git(&checkout, true, &args).await?;
         }
         if input("lfs") == Some("true") {
             self.git(&checkout, true, &["lfs", "pull"]).await?;
         }
-        self.outputs_of(&checkout).await
+        let outcome = self.outputs_of(&checkout).await?;
+        self.hand_over(&checkout).await?;
+        Ok(outcome)
+    }
+
+    /// Gives the job what was checked out apart from it.
+    async fn hand_over(&self, c: &Checkout) -> Result<(), Stopped> {
+        let Some(way) = c.way.clone() else { return Ok(()) };
+        let (from, workspace, clean) = (c.target.clone(), self.workspace.workspace.clone(), c.clean);
+        let moved = tokio::task::spawn_blocking(move || held::move_in(&from, &workspace, &way, clean));
+        match moved.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(e)) => Err(Box::new(Outcome::io("cannot put the files into the workspace", &e))),
+            Err(e) => Err(bad(format!("putting the files into the workspace was cut short: {e}"))),
+        }
+    }
+
+    /// Where git works if the job is not to get at it.
+    fn apart(&self, key: &str) -> PathBuf {
+        self.workspace.root.join(format!("_checkout_{key}"))
     }
 
     /// Fetches one commit (or everything) and checks it out.
@@ -276,13 +330,15 @@ impl Attempt<'_> {
         };
         if !overlay.join(".git").exists() {
             copy(None).await?;
+            self.hand_over(c).await?;
             let mut outcome = Outcome::plain(Conclusion::Success);
             outcome.outputs.insert("ref".into(), String::new());
             return Ok(outcome);
         }
         if !c.target.join(".git").exists() {
-            self.git(c, false, &["clone", "--quiet", "--shared", "--no-checkout", "--", &source, "."])
-                .await?;
+            // What is shared with the job must be where the job can see it, and not to be changed there.
+            let how = if c.way.is_some() { "--no-hardlinks" } else { "--shared" };
+            self.git(c, false, &["clone", "--quiet", how, "--no-checkout", "--", &source, "."]).await?;
         }
         let has_commit = self.git_ok(c, &["rev-parse", "--verify", "--quiet", "HEAD"]).await;
         if has_commit {
@@ -291,11 +347,15 @@ impl Attempt<'_> {
         let list = ["-C", source.as_str(), "ls-files", "-z", "-c", "-o", "--exclude-standard"];
         let files = self.git_bytes(c, false, &list).await?;
         copy(Some(files)).await?;
-        if has_commit { self.outputs_of(c).await } else { Ok(Outcome::plain(Conclusion::Success)) }
+        let outcome =
+            if has_commit { self.outputs_of(c).await? } else { Outcome::plain(Conclusion::Success) };
+        self.hand_over(c).await?;
+        Ok(outcome)
     }
 
-    fn ssh_key(&self, key: &str) -> PathBuf {
-        self.workspace.temp.join(format!("ssh_key_{key}"))
+    /// A file for ssh, where no job sees it.
+    fn ssh_file(&self, what: &str, key: &str) -> PathBuf {
+        self.workspace.root.join(format!("_ssh_{what}_{key}"))
     }
 
     fn overlay(&self) -> Option<PathBuf> {
@@ -303,15 +363,15 @@ impl Attempt<'_> {
         (!path.is_empty()).then(|| PathBuf::from(path))
     }
 
-    fn inside_workspace(&self, path: &str) -> Result<PathBuf, Stopped> {
-        let path = Path::new(path);
-        let path = path.strip_prefix(&self.workspace.workspace).unwrap_or(path);
+    /// The directories from the workspace to a path.
+    fn way(&self, path: &str) -> Result<Vec<OsString>, Stopped> {
+        let path = self.outside(Path::new(path));
+        let path = path.strip_prefix(&self.workspace.workspace).unwrap_or(&path);
         if path.components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir)) {
             return Err(bad(format!("the path '{}' is not inside the workspace", path.display())));
         }
-        let mut target = self.workspace.workspace.clone();
-        target.extend(path.components().filter(|c| matches!(c, Component::Normal(_))));
-        Ok(target)
+        let names = path.components().filter(|c| matches!(c, Component::Normal(_)));
+        Ok(names.map(|c| c.as_os_str().to_owned()).collect())
     }
 
     fn url(&self, wanted: Option<&str>, own: &str, own_name: &str) -> Result<String, Stopped> {
@@ -335,8 +395,16 @@ impl Attempt<'_> {
     }
 
     /// Variables of every git command: those of the job, without the user's configuration of git.
-    fn git_environment(&self, run: &StepRun<'_>) -> HashMap<String, String> {
+    fn git_environment(&self, run: &StepRun<'_>, apart: bool) -> HashMap<String, String> {
         let mut variables = self.variables(run);
+        if apart {
+            // Those of the job say nothing to the runner, apart from the way to the server.
+            variables.retain(|name, _| {
+                PROXIES.iter().any(|p| p.eq_ignore_ascii_case(name)) || name == "GIT_SSL_NO_VERIFY"
+            });
+            variables.extend(self.config.passed_env.iter().cloned());
+            variables.entry("PATH".into()).or_insert_with(|| crate::step::DEFAULT_PATH.to_owned());
+        }
         variables.retain(|name, _| !name.starts_with("GIT_") || name.starts_with("GIT_SSL_"));
         let set: [(&str, &str); 5] = [
             ("GIT_TERMINAL_PROMPT", "0"),
@@ -382,14 +450,14 @@ impl Attempt<'_> {
         }
         if let Some(key) = given("ssh-key") {
             self.log.masker.add(key);
-            let path = self.ssh_key(&c.key);
+            let path = self.ssh_file("key", &c.key);
             write_private(&path, &format!("{}\n", key.trim_end()))
                 .map_err(|e| Outcome::io("cannot write the SSH key", &e))?;
             let path = path.to_string_lossy().into_owned();
             let mut ssh = format!("ssh -i '{path}' -o IdentitiesOnly=yes -o BatchMode=yes");
             match given("ssh-known-hosts") {
                 Some(hosts) => {
-                    let known = self.workspace.temp.join(format!("ssh_known_hosts_{}", c.key));
+                    let known = self.ssh_file("known_hosts", &c.key);
                     write_private(&known, &format!("{hosts}\n"))
                         .map_err(|e| Outcome::io("cannot write the known hosts", &e))?;
                     ssh +=
@@ -414,10 +482,14 @@ impl Attempt<'_> {
         }
     }
 
+    fn git_cell(&self, c: &Checkout) -> &dyn Cell {
+        if c.way.is_some() { &HostCell } else { self.cell }
+    }
+
     /// Runs git; anything but success ends the step.
     async fn git(&self, c: &Checkout, remote: bool, args: &[&str]) -> Result<(), Stopped> {
         let command = self.git_command(c, remote, args);
-        let ran = self.execute(c.index, command, Interpreter::off(), &c.watch).await;
+        let ran = self.execute(self.git_cell(c), c.index, command, Interpreter::off(), &c.watch).await;
         let ran = ran.map_err(|e| Box::new(Outcome::driver(&e)))?;
         self.check(c, args, self.outcome(c, &ran))
     }
@@ -437,7 +509,7 @@ impl Attempt<'_> {
 
     async fn git_bytes(&self, c: &Checkout, remote: bool, args: &[&str]) -> Result<Vec<u8>, Stopped> {
         let command = self.git_command(c, remote, args);
-        let captured = self.capture(c.index, command, &c.watch).await;
+        let captured = self.capture(self.git_cell(c), c.index, command, &c.watch).await;
         let (ran, bytes) = captured.map_err(|e| Box::new(Outcome::driver(&e)))?;
         self.check(c, args, self.outcome(c, &ran))?;
         Ok(bytes)
@@ -494,6 +566,15 @@ fn commit(sha: &str, fallback: Option<String>) -> Target {
         refspec: format!("+{sha}:refs/remotes/origin/fleetfoot-checkout"),
         checkout: vec!["--detach".into(), sha.to_owned(), "--".into()],
         fallback: Some(fallback.unwrap_or_else(|| "+refs/heads/*:refs/remotes/origin/*".into())),
+    }
+}
+
+/// Whether an address leads to another machine, and not to a directory of this one.
+fn is_remote(url: &str) -> bool {
+    match url.split_once("://") {
+        Some((scheme, _)) => ["http", "https", "ssh", "git"].iter().any(|s| scheme.eq_ignore_ascii_case(s)),
+        // `user@host:path`
+        None => url.split_once(':').is_some_and(|(host, _)| host.contains('@') && !host.contains('/')),
     }
 }
 

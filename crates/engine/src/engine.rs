@@ -2,23 +2,25 @@
 //! happens inside, the result is an [`AttemptResult`] and nothing of the
 //! attempt remains on the machine.
 
-use crate::actions::Actions;
+use crate::actions::{self, Actions};
 use crate::attempt::{Attempt, Parts};
 use crate::clock;
 use crate::config::EngineConfig;
+use crate::containers::{self, Asked, JobContainers};
 use crate::environment::Environment;
 use crate::fence::Fence;
 use crate::flow::{Flow, Verdict};
 use crate::frame::Frame;
+use crate::host::HostCell;
 use crate::mask::Masker;
-use crate::outcome::{driver_message, driver_reason};
+use crate::outcome::{Outcome, driver_message};
 use crate::output::Log;
 use crate::secrets;
 use crate::sink::Sink;
 use crate::workspace::{self, Workspace};
 use fleetfoot_actions::ActionCache;
 use fleetfoot_driver::CellRequest;
-use fleetfoot_model::boundary::BoundaryRecord;
+use fleetfoot_model::boundary::{Boundary, BoundaryRecord};
 use fleetfoot_model::spec::Limits;
 use fleetfoot_model::state::{Conclusion, Reason};
 use fleetfoot_model::sync::{Assignment, AttemptResult};
@@ -124,53 +126,13 @@ impl Engine {
         kill: CancellationToken,
         boundary: &mut BoundaryRecord,
     ) -> Verdict {
-        let Place { assignment, secrets, fence, sink, log } = place;
-        let config = self.config_for(assignment, secrets);
-        let name = assignment.attempt.to_string();
+        let config = self.config_for(place.assignment, place.secrets);
+        let (name, log) = (place.assignment.attempt.to_string(), place.log);
         let workspace = match Workspace::create(&self.config.work_dir, &name) {
             Ok(workspace) => workspace,
             Err(e) => return Verdict::failure(io_reason(&e), format!("cannot make the workspace: {e}")),
         };
-        if let Err(e) = std::fs::create_dir_all(&self.config.tool_cache) {
-            tracing::warn!(error = %e, "cannot make the tool cache");
-        }
-        let request = CellRequest {
-            limits: capped(&assignment.spec.limits, &self.config.limits_cap),
-            ..CellRequest::new(assignment.attempt, workspace.workspace.clone(), workspace.temp.clone())
-        };
-        let verdict = match fence.driver.prepare(request).await {
-            Err(e) => Verdict::failure(
-                driver_reason(&e),
-                format!("cannot prepare the boundary: {}", driver_message(&e)),
-            ),
-            Ok(cell) => {
-                *boundary = cell.record();
-                let mut environment = Environment::new(&config, assignment, secrets, &workspace, &*cell);
-                let frame = Frame::new(std::mem::take(&mut environment.contexts), assignment.env.clone());
-                let attempt = Attempt::new(Parts {
-                    config: &config,
-                    assignment,
-                    secrets,
-                    cell: &*cell,
-                    sink: sink.clone(),
-                    log: log.clone(),
-                    workspace: &workspace,
-                    environment,
-                    actions: Actions::new(&config.actions, &self.actions),
-                    cancel,
-                    kill,
-                });
-                let verdict = Box::pin(Flow::new(&attempt, frame).run()).await;
-                cell.kill_all().await;
-                attempt.close_leaks().await;
-                if let Err(e) = cell.tear_down().await {
-                    let message = driver_message(&e);
-                    tracing::error!(attempt = %name, %message, "the cell could not be removed");
-                    log.say(verdict.last_step, &format!("Warning: {message}")).await;
-                }
-                verdict
-            }
-        };
+        let verdict = Box::pin(self.in_place(place, &config, &workspace, cancel, kill, boundary)).await;
         let root = workspace.root.clone();
         match tokio::task::spawn_blocking(move || workspace::remove(&root)).await {
             Ok(Ok(())) => {}
@@ -185,6 +147,103 @@ impl Engine {
         }
         verdict
     }
+
+    /// Makes the place where the job runs, runs it there, and removes the place.
+    async fn in_place(
+        &self,
+        place: Place<'_>,
+        config: &EngineConfig,
+        workspace: &Workspace,
+        cancel: CancellationToken,
+        kill: CancellationToken,
+        boundary: &mut BoundaryRecord,
+    ) -> Verdict {
+        let Place { assignment, secrets, fence, sink, log } = place;
+        let spec = &assignment.spec;
+        let boundary_of_driver = fence.driver.boundary();
+        let with_containers = spec.container.is_some() || !spec.services.is_empty() || fence.image.is_some();
+        let actions = Actions::new(&config.actions, &self.actions);
+        let node = actions.may_use_node(&spec.steps).then(|| actions::node(config).ok()).flatten();
+        let uses_actions = actions.uses_any(&spec.steps);
+        let needs_home = uses_actions || with_containers || boundary_of_driver == Boundary::Container;
+        if let Err(e) = prepare_directories(config, workspace, uses_actions, needs_home) {
+            return Verdict::failure(io_reason(&e), format!("cannot make the directories of the job: {e}"));
+        }
+        let request = CellRequest {
+            limits: capped(&spec.limits, &self.config.limits_cap),
+            ..CellRequest::new(assignment.attempt, workspace.workspace.clone(), workspace.temp.clone())
+        };
+        // What the containers of the job see; none is made before one is needed.
+        let seen = CellRequest {
+            mounts: containers::mounts(config, workspace, node.as_deref(), true),
+            ..request.clone()
+        };
+        let request = CellRequest {
+            mounts: match boundary_of_driver {
+                Boundary::Process => Vec::new(),
+                other => containers::mounts(config, workspace, node.as_deref(), other == Boundary::Container),
+            },
+            ..request
+        };
+        // Until there is a cell, the job is seen from outside.
+        let mut environment = match with_containers {
+            true => Environment::new(config, assignment, secrets, workspace, &HostCell, None),
+            false => Environment::default(),
+        };
+        let mut frame = Frame::new(std::mem::take(&mut environment.contexts), assignment.env.clone());
+        let attempt = Attempt::new(Parts {
+            config,
+            assignment,
+            secrets,
+            cell: &HostCell,
+            sink: sink.clone(),
+            log: log.clone(),
+            workspace,
+            environment,
+            actions,
+            containers: JobContainers::new(fence.containers.clone(), seen),
+            cancel,
+            kill,
+        });
+        let asked = match with_containers {
+            true => attempt.evaluate_env(&mut frame).and_then(|()| attempt.asked(fence, &frame)),
+            false => Ok(Asked::default()),
+        };
+        let placed = match asked {
+            Ok(asked) => match attempt.plan(!asked.is_empty()) {
+                Ok(()) => attempt.place(fence, asked, request, node.as_deref()).await,
+                Err(message) => Err(Box::new(Outcome::failure(Reason::BadSpecification, message))),
+            },
+            Err(outcome) => Err(outcome),
+        };
+        let placed = match placed {
+            Ok(placed) => placed,
+            Err(outcome) => {
+                attempt.skip_all();
+                attempt.stop_containers(true).await;
+                return attempt.not_begun(*outcome);
+            }
+        };
+        let cell = placed.cell;
+        *boundary = cell.record();
+        // A driver may have an image of its own, whose variables it does not tell.
+        let image_env = placed.image_env.or_else(|| boundary.image.as_ref().map(|_| Vec::new()));
+        let image_env = image_env.as_deref();
+        let mut environment = Environment::new(config, assignment, secrets, workspace, &*cell, image_env);
+        environment.contexts.insert("job".into(), placed.job.into());
+        let frame = Frame::new(std::mem::take(&mut environment.contexts), assignment.env.clone());
+        let attempt = attempt.settled(&*cell, environment, image_env.is_some());
+        let verdict = Box::pin(Flow::new(&attempt, frame).run()).await;
+        cell.kill_all().await;
+        attempt.close_leaks().await;
+        if let Err(e) = cell.tear_down().await {
+            let message = driver_message(&e);
+            tracing::error!(attempt = %assignment.attempt, %message, "the cell could not be removed");
+            log.say(verdict.last_step, &format!("Warning: {message}")).await;
+        }
+        attempt.stop_containers(!verdict.conclusion.is_ok()).await;
+        verdict
+    }
 }
 
 /// What one attempt is about, and where it goes.
@@ -195,6 +254,22 @@ struct Place<'a> {
     fence: &'a Fence,
     sink: &'a Arc<dyn Sink>,
     log: &'a Arc<Log>,
+}
+
+/// Makes what the job and its containers are to see, as far as this job may need it.
+fn prepare_directories(
+    config: &EngineConfig,
+    workspace: &Workspace,
+    uses_actions: bool,
+    needs_home: bool,
+) -> io::Result<()> {
+    if let Err(e) = std::fs::create_dir_all(&config.tool_cache) {
+        tracing::warn!(error = %e, "cannot make the tool cache");
+    }
+    if uses_actions && let Err(e) = std::fs::create_dir_all(&config.actions.cache.dir) {
+        tracing::warn!(error = %e, "cannot make the cache of actions");
+    }
+    if needs_home { workspace.create_home() } else { Ok(()) }
 }
 
 fn io_reason(error: &io::Error) -> Reason {

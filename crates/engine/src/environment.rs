@@ -2,7 +2,8 @@
 //! assignment and the configuration; nothing is taken from the environment of
 //! the runner beyond what the configuration lists.
 
-use crate::config::EngineConfig;
+use crate::config::{DEFAULT_PASSED_ENV, EngineConfig};
+use crate::containers::HOME;
 use crate::secrets;
 use crate::workspace::Workspace;
 use fleetfoot_driver::Cell;
@@ -65,6 +66,7 @@ const ARCH: &str = if cfg!(target_arch = "aarch64") {
 };
 
 /// What is the same for all steps.
+#[derive(Default)]
 pub(crate) struct Environment {
     /// Contexts for expressions.
     pub(crate) contexts: HashMap<String, Value>,
@@ -77,13 +79,15 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Builds everything from the assignment.
+    /// Builds everything from the assignment. `image_env` is what an image sets, if the job sees its file
+    /// system: nothing of the host's own variables has a meaning there.
     pub(crate) fn new(
         config: &EngineConfig,
         assignment: &Assignment,
         secrets: &IndexMap<String, String>,
         workspace: &Workspace,
         cell: &dyn Cell,
+        image_env: Option<&[(String, String)]>,
     ) -> Self {
         let inside = |path: &Path| cell.inside(path).to_string_lossy().into_owned();
         let spec = &assignment.spec;
@@ -118,7 +122,7 @@ impl Environment {
             ("temp", inside(&workspace.temp)),
             ("tool_cache", inside(&config.tool_cache)),
             ("environment", "self-hosted".to_owned()),
-            ("workspace", inside(&workspace.root)),
+            ("workspace", parent_of(&cell.inside(&workspace.workspace))),
             ("debug", if config.debug { "1".into() } else { String::new() }),
         ];
         let runner: Vec<_> = runner.into_iter().filter(|(_, value)| !value.is_empty()).collect();
@@ -135,10 +139,23 @@ impl Environment {
         given.extend(secrets.iter().map(|(k, v)| (k.as_str(), Value::from(v.as_str()))));
         contexts.insert("secrets".into(), given.into());
 
-        let mut base = config.passed_env.clone();
+        let mut base = match image_env {
+            None => config.passed_env.clone(),
+            Some(image_env) => {
+                let of_host = |name: &String| DEFAULT_PASSED_ENV.contains(&name.as_str());
+                let passed = config.passed_env.iter().filter(|(name, _)| !of_host(name));
+                let mut base: Vec<_> = passed.chain(image_env).cloned().collect();
+                base.push(("HOME".into(), HOME.into()));
+                base
+            }
+        };
         base.push(("CI".into(), "true".into()));
         Self { contexts, base, fixed, event }
     }
+}
+
+fn parent_of(path: &Path) -> String {
+    path.parent().unwrap_or(path).to_string_lossy().into_owned()
 }
 
 /// Where the event payload lies.

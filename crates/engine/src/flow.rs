@@ -99,23 +99,14 @@ impl<'a, 'j> Flow<'a, 'j> {
     /// Runs everything.
     pub(crate) async fn run(&mut self) -> Verdict {
         let attempt = self.attempt;
-        let count = attempt.assignment.spec.steps.len();
-        if count * 3 + 3 > usize::from(u16::MAX) {
-            let message = format!("a job may have {} steps, this one has {count}", u16::MAX / 3 - 1);
-            self.decide(Outcome::failure(Reason::BadSpecification, message));
-            return self.verdict();
-        }
-        let with_actions = self.plan();
+        let steps = &attempt.assignment.spec.steps;
+        let count = steps.len();
         attempt.publish();
         if let Err(outcome) = self.set_up().await {
             self.explain(*outcome).await;
         }
         let mut ready = true;
-        if let Err(outcome) = attempt.refuse_containers(&self.frame) {
-            ready = false;
-            self.explain(*outcome).await;
-            attempt.report(Entry::SetUp, skip);
-        } else if with_actions {
+        if attempt.needs_actions(steps) {
             ready = Box::pin(self.fetch_actions()).await;
         }
         if let Some(script) = &attempt.config.job_started_hook {
@@ -152,27 +143,6 @@ impl<'a, 'j> Flow<'a, 'j> {
         self.decide(outcome);
     }
 
-    /// Builds the list of steps; answers whether actions have to be fetched.
-    fn plan(&self) -> bool {
-        let attempt = self.attempt;
-        let steps = &attempt.assignment.spec.steps;
-        let with_actions = attempt.needs_actions(steps);
-        let mut reports = attempt.reports();
-        if with_actions {
-            reports.push(Entry::SetUp, "__set_up_job".into(), "Set up job".into());
-        }
-        if attempt.config.job_started_hook.is_some() {
-            reports.push(Entry::Started, "__set_up_runner".into(), "Set up runner".into());
-        }
-        for (at, step) in steps.iter().enumerate() {
-            reports.push(Entry::Main(at), step.id.clone(), step.raw_name());
-        }
-        if attempt.config.job_completed_hook.is_some() {
-            reports.push(Entry::Completed, "__complete_runner".into(), "Complete runner".into());
-        }
-        with_actions
-    }
-
     /// Evaluates the environment of the job and writes the event file.
     async fn set_up(&mut self) -> Result<(), Box<Outcome>> {
         let attempt = self.attempt;
@@ -185,19 +155,7 @@ impl<'a, 'j> Flow<'a, 'j> {
         let event = environment::event_path(attempt.workspace);
         std::fs::write(event, &attempt.environment.event)
             .map_err(|e| Box::new(Outcome::io("cannot write the event file", &e)))?;
-        let spot = Spot::default();
-        for layer in &attempt.assignment.spec.env {
-            let mut evaluated = IndexMap::with_capacity(layer.len());
-            for (name, value) in layer {
-                let scope = attempt.scope(&self.frame, &self.frame.env, &spot);
-                let value = attempt.text(value, &scope).map_err(|e| {
-                    Box::new(Outcome::failure(Reason::BadSpecification, format!("env.{name}: {e}")))
-                })?;
-                evaluated.insert(name.clone(), value);
-            }
-            self.frame.env.extend(evaluated);
-        }
-        Ok(())
+        attempt.evaluate_env(&mut self.frame)
     }
 
     /// Fetches all actions before the first step; `false` if that failed, and with it the job.
@@ -403,6 +361,70 @@ const fn entry(stage: Stage, at: usize) -> Entry {
 }
 
 impl Attempt<'_> {
+    /// Builds the list of steps.
+    ///
+    /// # Errors
+    /// If there are more than can be counted.
+    pub(crate) fn plan(&self, with_containers: bool) -> Result<(), String> {
+        let steps = &self.assignment.spec.steps;
+        let count = steps.len();
+        if count * 3 + 5 > usize::from(u16::MAX) {
+            return Err(format!("a job may have {} steps, this one has {count}", u16::MAX / 3 - 2));
+        }
+        let mut reports = self.reports();
+        if with_containers {
+            reports.push(Entry::Containers, "__initialize_containers".into(), "Initialize containers".into());
+        }
+        if self.needs_actions(steps) {
+            reports.push(Entry::SetUp, "__set_up_job".into(), "Set up job".into());
+        }
+        if self.config.job_started_hook.is_some() {
+            reports.push(Entry::Started, "__set_up_runner".into(), "Set up runner".into());
+        }
+        for (at, step) in steps.iter().enumerate() {
+            reports.push(Entry::Main(at), step.id.clone(), step.raw_name());
+        }
+        if self.config.job_completed_hook.is_some() {
+            reports.push(Entry::Completed, "__complete_runner".into(), "Complete runner".into());
+        }
+        Ok(())
+    }
+
+    /// The attempt ends before its first step.
+    pub(crate) fn skip_all(&self) {
+        let mut reports = self.reports();
+        reports.skip_waiting();
+        if !reports.list().is_empty() {
+            self.sink.steps(reports.list());
+        }
+    }
+
+    /// How an attempt ended whose steps never began.
+    pub(crate) fn not_begun(&self, outcome: Outcome) -> Verdict {
+        Verdict {
+            reason: outcome.reason,
+            message: outcome.message.map(|message| self.log.masker.mask(&message)),
+            ..Verdict::new(outcome.conclusion)
+        }
+    }
+
+    /// Evaluates the variables of the job, layer by layer.
+    pub(crate) fn evaluate_env(&self, frame: &mut Frame) -> Result<(), Box<Outcome>> {
+        let spot = Spot::default();
+        for layer in &self.assignment.spec.env {
+            let mut evaluated = IndexMap::with_capacity(layer.len());
+            for (name, value) in layer {
+                let scope = self.scope(frame, &frame.env, &spot);
+                let value = self.text(value, &scope).map_err(|e| {
+                    Box::new(Outcome::failure(Reason::BadSpecification, format!("env.{name}: {e}")))
+                })?;
+                evaluated.insert(name.clone(), value);
+            }
+            frame.env.extend(evaluated);
+        }
+        Ok(())
+    }
+
     /// A stage of a step of the job, from its condition to its report. `turn` is waited for between the
     /// condition and the beginning.
     pub(crate) async fn carry_out(

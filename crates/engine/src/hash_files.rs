@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 /// The longest that hashing may take.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// The hash in hexadecimal, or an empty text if no file matches.
+/// The hash in hexadecimal, or an empty text if no file matches. `inside` is what the job calls the workspace.
 ///
 /// # Errors
 /// A bad pattern, an unreadable file, or too many files for the time allowed.
-pub(crate) fn hash_files(workspace: &Path, patterns: &[String]) -> Result<String, String> {
+pub(crate) fn hash_files(workspace: &Path, inside: &Path, patterns: &[String]) -> Result<String, String> {
     let mut follow = false;
     let mut matchers: Vec<(bool, GlobMatcher)> = Vec::new();
     for line in patterns.iter().flat_map(|p| p.lines()) {
@@ -33,7 +33,7 @@ pub(crate) fn hash_files(workspace: &Path, patterns: &[String]) -> Result<String
             Some(rest) => (false, rest.trim()),
             None => (true, line),
         };
-        let relative = Path::new(pattern).strip_prefix(workspace).map_or_else(
+        let relative = Path::new(pattern).strip_prefix(inside).map_or_else(
             |_| pattern.trim_start_matches("./").to_owned(),
             |p| p.to_string_lossy().into_owned(),
         );
@@ -125,7 +125,7 @@ mod tests {
         write("sub/a.lock", "a");
         write("sub/skip.lock", "x");
         let hash = |patterns: &[&str]| {
-            hash_files(dir.path(), &patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>())
+            hash_files(dir.path(), dir.path(), &patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>())
         };
         let digest = |bytes: &[u8]| Sha256::digest(bytes);
         let mut expected = Sha256::new();

@@ -9,7 +9,7 @@ use crate::mask::Masker;
 use crate::matching::{self, JobMatchers};
 use fleetfoot_actions::Match;
 use fleetfoot_model::sync::Annotation;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Longest message of an annotation, bytes.
@@ -28,7 +28,24 @@ pub(crate) struct Interpreter {
     warned: Vec<String>,
     effects: Effects,
     /// The problem matchers of the job, and the directory to which their files are relative.
-    matchers: Option<(Arc<JobMatchers>, PathBuf)>,
+    matchers: Option<(Arc<JobMatchers>, Names)>,
+}
+
+/// How the workspace is called.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    /// By the runner.
+    pub(crate) host: PathBuf,
+    /// By the step.
+    pub(crate) inside: PathBuf,
+}
+
+impl Names {
+    /// The file that a step means, as the runner calls it.
+    fn file(&self, path: &str) -> PathBuf {
+        let path = Path::new(path);
+        self.host.join(path.strip_prefix(&self.inside).unwrap_or(path))
+    }
 }
 
 /// What a step asked for.
@@ -158,14 +175,14 @@ impl Interpreter {
     }
 
     /// With the problem matchers of a job.
-    pub(crate) fn with_matchers(self, matchers: Arc<JobMatchers>, workspace: PathBuf) -> Self {
-        Self { matchers: Some((matchers, workspace)), ..self }
+    pub(crate) fn with_matchers(self, matchers: Arc<JobMatchers>, names: Names) -> Self {
+        Self { matchers: Some((matchers, names)), ..self }
     }
 
     /// Takes what a problem matcher found.
     pub(crate) fn found(&mut self, found: Match, masker: &Masker) {
-        let Some((_, workspace)) = &self.matchers else { return };
-        let mut annotation = matching::annotation(found, workspace, self.step);
+        let Some((_, names)) = &self.matchers else { return };
+        let mut annotation = matching::annotation(found, &names.inside, self.step);
         annotation.message = shorten(masker.mask(&annotation.message));
         annotation.file = annotation.file.map(|file| masker.mask(&file));
         self.raise(annotation);
@@ -180,7 +197,7 @@ impl Interpreter {
 
     /// `add-matcher` and `remove-matcher`.
     fn matcher(&self, verdict: Verdict, command: &WorkflowCommand) -> Verdict {
-        let Some((matchers, workspace)) = &self.matchers else { return verdict };
+        let Some((matchers, names)) = &self.matchers else { return verdict };
         let file = command.data.trim();
         let result = match (command.name.as_str(), command.property("owner")) {
             ("remove-matcher", Some(owner)) => {
@@ -188,8 +205,8 @@ impl Interpreter {
                 Ok(())
             }
             (_, _) if file.is_empty() => Err("a file is missing".to_owned()),
-            ("remove-matcher", None) => matchers.remove_file(&workspace.join(file)),
-            _ => matchers.add(&workspace.join(file)),
+            ("remove-matcher", None) => matchers.remove_file(&names.file(file)),
+            _ => matchers.add(&names.file(file)),
         };
         match result {
             Ok(()) => verdict,

@@ -2,7 +2,7 @@
 
 use crate::frame::Changes;
 use crate::process::{Ended, Stop};
-use fleetfoot_driver::{DriverError, DriverErrorKind};
+use fleetfoot_driver::{DriverError, DriverErrorKind, Exit};
 use fleetfoot_model::state::{Conclusion, Reason};
 use fleetfoot_model::sync::Usage;
 use indexmap::IndexMap;
@@ -59,6 +59,12 @@ impl Outcome {
     /// A command that could not be started.
     pub(crate) fn driver(error: &DriverError) -> Self {
         Self::failure(driver_reason(error), driver_message(error))
+    }
+
+    /// Something that is no process was given up.
+    pub(crate) fn stopped(stop: Stop, timeouts: &Timeouts, job_timed_out: bool) -> Self {
+        let ended = Ended { exit: Exit::default(), stop: Some(stop), stuck: false };
+        Self::ended(&ended, timeouts, job_timed_out)
     }
 
     /// From the end of a process.
@@ -152,15 +158,23 @@ pub(crate) fn driver_reason(error: &DriverError) -> Reason {
     match error.kind {
         DriverErrorKind::DiskFull => Reason::DiskFull,
         DriverErrorKind::LimitExceeded => Reason::LimitExceeded,
+        DriverErrorKind::Invalid => Reason::BadSpecification,
         _ => Reason::SetUpFailed,
     }
 }
 
-/// A driver error with its cause.
+/// A driver error with its cause, and what to do where the job is not at fault.
 pub(crate) fn driver_message(error: &DriverError) -> String {
-    match &error.source {
+    let message = match &error.source {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
+    };
+    match error.kind {
+        DriverErrorKind::Unavailable => format!(
+            "{message} (nothing is wrong with the job: 'fleetfoot runner validate' on the machine of the \
+             runner says what is missing)"
+        ),
+        _ => message,
     }
 }
 

@@ -4,6 +4,7 @@
 
 use crate::config::KillLadder;
 use fleetfoot_driver::{Exit, Handle, Signal};
+use std::future::Future;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -61,11 +62,7 @@ pub(crate) async fn supervise(
     let stop = tokio::select! {
         biased;
         exit = handle.wait() => return Ended { exit, stop: None, stuck: false },
-        () = watch.kill.cancelled() => Stop::Killed,
-        () = cancelled(watch.cancel.as_ref()) => Stop::Cancelled,
-        () = at(watch.grace_deadline) => Stop::GraceOver,
-        () = at(watch.job_deadline) => Stop::JobTimeout,
-        () = at(watch.step_deadline) => Stop::StepTimeout,
+        stop = stopped(watch) => stop,
         () = idle(silence, watch.idle) => Stop::IdleTimeout,
     };
     let rungs: &[(Signal, Duration)] = match stop {
@@ -89,6 +86,30 @@ pub(crate) async fn supervise(
     match timeout(AFTER_KILL, handle.wait()).await {
         Ok(exit) => Ended { exit, stop: Some(stop), stuck: false },
         Err(_) => Ended { exit: Exit::default(), stop: Some(stop), stuck: true },
+    }
+}
+
+/// Does something that is no command (a pull, a build) as long as a command might run.
+///
+/// # Errors
+/// Why it was given up; the work is dropped then.
+pub(crate) async fn until<T>(watch: &Watch, work: impl Future<Output = T>) -> Result<T, Stop> {
+    tokio::select! {
+        biased;
+        stop = stopped(watch) => Err(stop),
+        done = work => Ok(done),
+    }
+}
+
+/// Waits for a reason to end, apart from silence.
+async fn stopped(watch: &Watch) -> Stop {
+    tokio::select! {
+        biased;
+        () = watch.kill.cancelled() => Stop::Killed,
+        () = cancelled(watch.cancel.as_ref()) => Stop::Cancelled,
+        () = at(watch.grace_deadline) => Stop::GraceOver,
+        () = at(watch.job_deadline) => Stop::JobTimeout,
+        () = at(watch.step_deadline) => Stop::StepTimeout,
     }
 }
 

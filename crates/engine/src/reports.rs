@@ -9,12 +9,14 @@ use fleetfoot_model::sync::{StepReport, Usage};
 /// What a line of the list stands for; numbers are positions in the specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
+    Containers,
     SetUp,
     Started,
     Pre(usize),
     Main(usize),
     Post(usize),
     Completed,
+    Stop,
 }
 
 /// The list.
@@ -40,7 +42,7 @@ impl Reports {
         let place = self
             .entries
             .iter()
-            .position(|e| matches!(e, Entry::Post(_) | Entry::Completed))
+            .position(|e| matches!(e, Entry::Post(_) | Entry::Completed | Entry::Stop))
             .unwrap_or(self.entries.len());
         self.insert(place, Entry::Post(at), id, name);
     }
@@ -50,7 +52,7 @@ impl Reports {
         let place = self
             .entries
             .iter()
-            .position(|e| !matches!(e, Entry::SetUp | Entry::Started | Entry::Pre(_)))
+            .position(|e| !matches!(e, Entry::Containers | Entry::SetUp | Entry::Started | Entry::Pre(_)))
             .unwrap_or(self.entries.len());
         self.insert(place, Entry::Pre(at), id, name);
     }
@@ -74,6 +76,11 @@ impl Reports {
         if let Some(place) = self.entries.iter().position(|e| *e == entry) {
             change(&mut self.list[place]);
         }
+    }
+
+    /// Nothing that has not begun will.
+    pub(crate) fn skip_waiting(&mut self) {
+        self.list.iter_mut().filter(|r| r.status == Status::Waiting).for_each(skip);
     }
 
     /// The name of a step, as far as it is known.

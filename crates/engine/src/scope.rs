@@ -69,7 +69,9 @@ impl<'a> StepScope<'a> {
             github.insert("action_ref", action.git_ref.as_deref().unwrap_or_default());
         }
         if !self.spot.key.is_empty() {
-            for (name, path) in StepFiles::named(self.workspace, &self.spot.key).variables(self.cell) {
+            for (name, path) in
+                StepFiles::named(self.workspace, &self.spot.key).variables(&|path| self.cell.inside(path))
+            {
                 let name = name.trim_start_matches("GITHUB_").to_ascii_lowercase();
                 github.insert(name, path.as_str());
             }
@@ -116,7 +118,9 @@ impl Scope for StepScope<'_> {
             "cancelled" => Value::from(self.job_status == Status::Cancelled),
             "hashfiles" => {
                 let patterns: Vec<String> = args.iter().map(Value::to_display_string).collect();
-                return Some(hash_files::hash_files(&self.workspace.workspace, &patterns).map(Value::from));
+                let inside = self.cell.inside(&self.workspace.workspace);
+                let hash = hash_files::hash_files(&self.workspace.workspace, &inside, &patterns);
+                return Some(hash.map(Value::from));
             }
             _ => return None,
         }))

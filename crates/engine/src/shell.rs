@@ -35,8 +35,8 @@ pub(crate) enum ShellError {
 }
 
 impl Shell {
-    /// Reads a `shell` value; `None` is the default.
-    pub(crate) fn parse(shell: Option<&str>) -> Result<Self, ShellError> {
+    /// Reads a `shell` value; `None` is the default, which is plain `sh` in an image.
+    pub(crate) fn parse(shell: Option<&str>, in_image: bool) -> Result<Self, ShellError> {
         let words = |line: &[&str]| line.iter().map(|w| (*w).to_owned()).collect::<Vec<String>>();
         let plain = |candidates: &[&[&str]], extension| Self {
             candidates: candidates.iter().map(|c| words(c)).collect(),
@@ -44,6 +44,9 @@ impl Shell {
             kind: Kind::Plain,
         };
         let Some(text) = shell.map(str::trim).filter(|s| !s.is_empty()) else {
+            if in_image {
+                return Ok(plain(&[&["sh", "-e", "{0}"]], ".sh"));
+            }
             return Ok(plain(&[&["bash", "-e", "{0}"], &["sh", "-e", "{0}"]], ".sh"));
         };
         Ok(match text {
@@ -102,7 +105,7 @@ mod tests {
 
     #[test]
     fn shells() {
-        let show = |shell: Option<&str>| match Shell::parse(shell) {
+        let show = |shell: Option<&str>| match Shell::parse(shell, false) {
             Ok(s) => {
                 let lines: Vec<String> = s.candidates.iter().map(|c| c.join(" ")).collect();
                 format!("{}  *{}", lines.join(" | "), s.extension)

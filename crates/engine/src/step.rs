@@ -4,17 +4,18 @@
 use crate::attempt::{Attempt, Leash, StepRun};
 use crate::environment::{Settable, may_set};
 use crate::frame::Changes;
-use crate::interpret::{Effects, Interpreter};
+use crate::interpret::{Effects, Interpreter, Names};
 use crate::outcome::Outcome;
 use crate::output::Output;
 use crate::process::{self, Ended, Watch};
 use crate::shell::Shell;
 use crate::step_files::{StepFiles, Written};
-use fleetfoot_driver::{Command, DriverError, DriverErrorKind};
+use fleetfoot_driver::{Cell, Command, DriverError, DriverErrorKind, Running};
 use fleetfoot_model::spec::StepSpec;
 use fleetfoot_model::state::Reason;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
 /// Where a shell looks when nobody set `PATH`.
@@ -59,14 +60,15 @@ impl Attempt<'_> {
             lines.extend(shell.as_ref().map(|s| format!("shell: {s}")));
             self.say_group(run.index, &StepSpec::run_name(&script), &lines).await;
         }
-        let shell = match Shell::parse(shell.as_deref()) {
+        let shell = match Shell::parse(shell.as_deref(), self.in_image) {
             Ok(shell) => shell,
             Err(e) => return Outcome::failure(Reason::BadSpecification, e.to_string()),
         };
-        let file = self.workspace.temp.join(format!("step_{}{}", run.spot.key, shell.extension));
-        if let Err(e) = std::fs::write(&file, shell.script(&script)) {
+        let name = format!("step_{}{}", run.spot.key, shell.extension);
+        if let Err(e) = self.workspace.held_temp.write(&name, shell.script(&script).as_bytes(), 0o666) {
             return Outcome::io("cannot write the script", &e);
         }
+        let file = self.workspace.temp.join(name);
         let directory = self.working_directory(directory.as_deref());
         self.run_file(run, &shell, &file, directory).await
     }
@@ -89,7 +91,7 @@ impl Attempt<'_> {
             Some("py") => Some("python"),
             _ => None,
         };
-        let shell = match Shell::parse(kind) {
+        let shell = match Shell::parse(kind, self.in_image) {
             Ok(shell) => shell,
             Err(e) => return Outcome::failure(Reason::SetUpFailed, e.to_string()),
         };
@@ -124,7 +126,7 @@ impl Attempt<'_> {
             Ok(files) => files,
             Err(e) => return Outcome::io("cannot make the files of the step", &e),
         };
-        variables.extend(files.variables(self.cell));
+        variables.extend(files.variables(&|path| self.cell.inside(path)));
         variables.insert("GITHUB_ACTION".into(), run.spot.id.clone());
         let allow_unsecure =
             variables.get("ACTIONS_ALLOW_UNSECURE_COMMANDS").is_some_and(|v| v.eq_ignore_ascii_case("true"));
@@ -139,11 +141,11 @@ impl Attempt<'_> {
                 stdin: Vec::new(),
                 merge_output: !self.config.separate_stderr,
             };
-            let interpreter = Interpreter::new(run.index, self.config.debug, allow_unsecure)
-                .with_matchers(self.matchers.clone(), self.workspace.workspace.clone());
-            match self.execute(run.index, command, interpreter, &watch).await {
+            let interpreter =
+                self.interpreter(run.index, allow_unsecure, self.cell.inside(&self.workspace.workspace));
+            match self.execute(self.cell, run.index, command, interpreter, &watch).await {
                 Ok(ran) => return self.after_program(run, ran, &files).await,
-                Err(e) if e.kind == DriverErrorKind::NotFound && directory.is_dir() => {
+                Err(e) if e.kind == DriverErrorKind::NotFound && !self.lacks(&directory) => {
                     missing.get_or_insert(e);
                 }
                 Err(e) => return self.cannot_start(&e, &directory),
@@ -155,8 +157,14 @@ impl Attempt<'_> {
         }
     }
 
+    /// What reads the output of a program of the job that calls the workspace by this name.
+    pub(crate) fn interpreter(&self, index: u16, allow_unsecure: bool, inside: PathBuf) -> Interpreter {
+        let names = Names { host: self.workspace.workspace.clone(), inside };
+        Interpreter::new(index, self.config.debug, allow_unsecure).with_matchers(self.matchers.clone(), names)
+    }
+
     fn cannot_start(&self, error: &DriverError, directory: &Path) -> Outcome {
-        if !directory.is_dir() {
+        if self.lacks(directory) {
             let shown = directory.strip_prefix(&self.workspace.workspace).unwrap_or(directory);
             let message = format!("the working directory '{}' does not exist", shown.display());
             return Outcome::failure(Reason::SetUpFailed, message);
@@ -165,7 +173,7 @@ impl Attempt<'_> {
     }
 
     /// Takes over what the program asked for, and says how the step ended.
-    async fn after_program(&self, run: &StepRun<'_>, ran: Ran, files: &StepFiles) -> Outcome {
+    pub(crate) async fn after_program(&self, run: &StepRun<'_>, ran: Ran, files: &StepFiles) -> Outcome {
         let index = run.index;
         let mut outcome = self.outcome_of(&ran, &run.leash);
         let mut changes = Changes { annotations: ran.effects.annotations, ..Changes::default() };
@@ -213,13 +221,25 @@ impl Attempt<'_> {
     /// Starts a command and sees it through, its output going to the log.
     pub(crate) async fn execute(
         &self,
+        cell: &dyn Cell,
         index: u16,
         command: Command,
         interpreter: Interpreter,
         watch: &Watch,
     ) -> Result<Ran, DriverError> {
-        let running = self.cell.start(command).await?;
-        self.sink.started(running.pid, running.start_ticks);
+        let running = cell.start(command).await?;
+        Ok(self.see_through(index, running, interpreter, watch).await)
+    }
+
+    /// Sees a started command through to its end.
+    pub(crate) async fn see_through(
+        &self,
+        index: u16,
+        running: Running,
+        interpreter: Interpreter,
+        watch: &Watch,
+    ) -> Ran {
+        self.note(&running);
         let mut output = Output::start(self.log.clone(), index, interpreter, running.stdout, running.stderr);
         let ended = process::supervise(&*running.handle, &|| output.silence(), watch).await;
         let drained = output.drain(self.config.drain_after_exit, &self.kill).await;
@@ -227,18 +247,44 @@ impl Attempt<'_> {
         if !drained {
             self.leak(output);
         }
-        Ok(Ran { ended, leaked: !drained, effects })
+        Ran { ended, leaked: !drained, effects }
+    }
+
+    /// Tells the outside of a process; what runs in a container engine may have none that we can name.
+    fn note(&self, running: &Running) {
+        if running.pid > 0 {
+            self.sink.started(running.pid, running.start_ticks);
+        }
+    }
+
+    /// Runs a command of which only the end counts.
+    pub(crate) async fn try_out(&self, command: Command, watch: &Watch) -> Result<Ended, DriverError> {
+        let Running { pid, start_ticks, mut stdout, mut stderr, handle } = self.cell.start(command).await?;
+        if pid > 0 {
+            self.sink.started(pid, start_ticks);
+        }
+        let (mut out, mut err) = (tokio::io::sink(), tokio::io::sink());
+        let read = async {
+            tokio::join!(tokio::io::copy(&mut stdout, &mut out), tokio::io::copy(&mut stderr, &mut err))
+        };
+        let mut ended = std::pin::pin!(process::supervise(&*handle, &|| Duration::ZERO, watch));
+        tokio::select! {
+            ended = &mut ended => return Ok(ended),
+            _ = read => {}
+        }
+        Ok(ended.await)
     }
 
     /// Like [`execute`](Self::execute), but standard output is given back instead of logged.
     pub(crate) async fn capture(
         &self,
+        cell: &dyn Cell,
         index: u16,
         command: Command,
         watch: &Watch,
     ) -> Result<(Ran, Vec<u8>), DriverError> {
-        let running = self.cell.start(command).await?;
-        self.sink.started(running.pid, running.start_ticks);
+        let running = cell.start(command).await?;
+        self.note(&running);
         let stdout = running.stdout;
         let mut reader = tokio::spawn(async move {
             let mut bytes = Vec::new();
@@ -281,10 +327,26 @@ impl Attempt<'_> {
         variables
     }
 
+    /// The name on the host of a path that a step wrote as it sees it.
+    pub(crate) fn outside(&self, path: &Path) -> PathBuf {
+        let own = [&self.workspace.workspace, &self.workspace.temp, &self.config.tool_cache];
+        let found = own.into_iter().find_map(|host| {
+            let rest = path.strip_prefix(self.cell.inside(host)).ok()?;
+            Some(if rest.as_os_str().is_empty() { host.clone() } else { host.join(rest) })
+        });
+        found.unwrap_or_else(|| path.to_path_buf())
+    }
+
+    /// Whether a working directory is missing, as far as that can be seen from here.
+    fn lacks(&self, directory: &Path) -> bool {
+        let seen = !self.in_image || directory.starts_with(&self.workspace.root);
+        seen && !directory.is_dir()
+    }
+
     /// A working directory relative to the workspace.
     pub(crate) fn working_directory(&self, directory: Option<&str>) -> PathBuf {
         match directory.map(str::trim).filter(|d| !d.is_empty()) {
-            Some(directory) => self.workspace.workspace.join(directory),
+            Some(directory) => self.workspace.workspace.join(self.outside(Path::new(directory))),
             None => self.workspace.workspace.clone(),
         }
     }

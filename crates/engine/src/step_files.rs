@@ -2,11 +2,10 @@
 //! every step and read once when it has ended.
 
 use crate::envfile::{self, EnvFileError};
+use crate::held::HeldDir;
 use crate::workspace::Workspace;
-use fleetfoot_driver::Cell;
-use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Largest step summary, bytes.
 const MAX_SUMMARY: u64 = 1 << 20;
@@ -23,7 +22,9 @@ const FILES: [(&str, &str); 5] = [
 /// The files of one step.
 #[derive(Debug)]
 pub(crate) struct StepFiles {
+    names: [String; 5],
     paths: [PathBuf; 5],
+    held: HeldDir,
 }
 
 /// What a step wrote.
@@ -44,31 +45,37 @@ impl StepFiles {
     /// Makes the files, empty: tools look whether they exist before they write.
     pub(crate) fn create(workspace: &Workspace, key: &str) -> io::Result<Self> {
         let files = Self::named(workspace, key);
-        for path in &files.paths {
-            fs::File::create(path)?;
+        for name in &files.names {
+            files.held.write(name, b"", 0o666)?;
         }
         Ok(files)
     }
 
     /// The files of the step with this key, whether they exist or not.
     pub(crate) fn named(workspace: &Workspace, key: &str) -> Self {
-        Self { paths: FILES.map(|(_, stem)| workspace.files.join(format!("{stem}_{key}"))) }
+        let names = FILES.map(|(_, stem)| format!("{stem}_{key}"));
+        let paths = names.each_ref().map(|name| workspace.files.join(name));
+        Self { names, paths, held: workspace.held_files.clone() }
     }
 
     /// The variables that name the files.
-    pub(crate) fn variables(&self, cell: &dyn Cell) -> impl Iterator<Item = (String, String)> {
+    pub(crate) fn variables(
+        &self,
+        inside: &dyn Fn(&Path) -> PathBuf,
+    ) -> impl Iterator<Item = (String, String)> {
         FILES
             .iter()
             .zip(&self.paths)
-            .map(|((name, _), path)| ((*name).to_owned(), cell.inside(path).to_string_lossy().into_owned()))
+            .map(move |((name, _), path)| ((*name).to_owned(), inside(path).to_string_lossy().into_owned()))
     }
 
     /// Reads what the step wrote; empty files cost one look each.
     pub(crate) fn read(&self) -> Written {
         let mut written = Written::default();
-        let [env, output, path, state, summary] = &self.paths;
+        let [env, output, path, state, summary] = &self.names;
+        let content = |name: &str, limit: u64| Ok::<_, ReadError>(self.held.read(name, limit)?);
         let pairs =
-            |file: &PathBuf, name: &str, error: &mut Option<String>| match content(file, envfile::MAX_FILE)
+            |file: &str, name: &str, error: &mut Option<String>| match content(file, envfile::MAX_FILE)
                 .and_then(|b| Ok(envfile::parse_pairs(&b)?))
             {
                 Ok(pairs) => pairs,
@@ -99,23 +106,6 @@ impl StepFiles {
 enum ReadError {
     #[error(transparent)]
     Format(#[from] EnvFileError),
-    #[error("it has {size} bytes, {limit} are allowed")]
-    TooLarge { size: u64, limit: u64 },
     #[error("{0}")]
     Io(#[from] io::Error),
-}
-
-/// The content of a file; a missing one is empty.
-fn content(path: &PathBuf, limit: u64) -> Result<Vec<u8>, ReadError> {
-    // Whatever the step put in its place (a pipe, a device) is not opened.
-    match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_file() && meta.len() == 0 => Ok(Vec::new()),
-        Ok(meta) if meta.is_file() && meta.len() > limit => {
-            Err(ReadError::TooLarge { size: meta.len(), limit })
-        }
-        Ok(meta) if meta.is_file() => Ok(fs::read(path)?),
-        Ok(_) => Err(io::Error::other("it is not a regular file any more").into()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(e.into()),
-    }
 }

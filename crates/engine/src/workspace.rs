@@ -1,6 +1,7 @@
 //! The directories of one attempt: made fresh, removed whatever the job did to
 //! them. It must never follow a symbolic link out of the directory it removes.
 
+use crate::held::HeldDir;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -17,9 +18,23 @@ pub(crate) struct Workspace {
     pub(crate) temp: PathBuf,
     /// Where the files lie through which steps speak to the runner.
     pub(crate) files: PathBuf,
+    /// `temp` and `files`, for what the runner writes there while the job runs.
+    pub(crate) held_temp: HeldDir,
+    pub(crate) held_files: HeldDir,
 }
 
 impl Workspace {
+    /// The home directory of jobs that see the file system of an image; not made for others.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.temp.join("_github_home")
+    }
+
+    /// Makes the home directory. Git of the image works as whoever the image names, on files of the runner.
+    pub(crate) fn create_home(&self) -> io::Result<()> {
+        fs::create_dir(self.home())?;
+        fs::write(self.home().join(".gitconfig"), "[safe]\n\tdirectory = *\n")
+    }
+
     /// Makes the directories; what an earlier process left under the same name is removed first.
     pub(crate) fn create(work_dir: &Path, name: &str) -> io::Result<Self> {
         let root = work_dir.join(name);
@@ -32,15 +47,18 @@ impl Workspace {
             }
             Err(e) => return Err(e),
         }
-        let temp = root.join("_temp");
-        let made =
-            Self { workspace: root.join("workspace"), files: temp.join("_runner_file_commands"), temp, root };
-        for directory in [&made.workspace, &made.temp, &made.files] {
-            fs::create_dir(directory).inspect_err(|_| {
-                let _ = fs::remove_dir_all(&made.root);
-            })?;
-        }
-        Ok(made)
+        let (workspace, temp) = (root.join("workspace"), root.join("_temp"));
+        let files = temp.join("_runner_file_commands");
+        let held = (|| {
+            for directory in [&workspace, &temp, &files] {
+                fs::create_dir(directory)?;
+            }
+            Ok::<_, io::Error>((HeldDir::open(&temp)?, HeldDir::open(&files)?))
+        })();
+        let (held_temp, held_files) = held.inspect_err(|_| {
+            let _ = fs::remove_dir_all(&root);
+        })?;
+        Ok(Self { root, workspace, temp, files, held_temp, held_files })
     }
 }
 

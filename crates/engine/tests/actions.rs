@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Job, eventually, run_step, uses_step};
-use fleetfoot_model::spec::{ContainerSpec, SecretAccess, SecretLayer, StepAction, StepSpec};
+use fleetfoot_model::spec::{SecretAccess, SecretLayer, StepAction, StepSpec};
 use fleetfoot_model::state::{Conclusion, Reason};
 use fleetfoot_model::sync::JobServices;
 use fleetfoot_testkit::GitRepository;
@@ -406,36 +406,6 @@ async fn without_node_the_message_says_what_to_do() {
     let result = job.run().await;
     assert_eq!(result.reason, Some(Reason::SetUpFailed));
     assert!(result.message.unwrap().contains("correct the setting 'node'"));
-}
-
-#[tokio::test]
-async fn containers_are_refused_in_one_voice() {
-    let docker = "runs: { using: docker, image: Dockerfile }";
-    for uses in ["docker://alpine:3", "./image"] {
-        let job = Job::new(vec![files(&[("image/action.yml", docker)]), uses_step("a", uses, &[])]);
-        let result = job.run().await;
-        assert_eq!(result.reason, Some(Reason::BadSpecification), "{uses}");
-        assert!(result.message.unwrap().contains("needs the container boundary"), "{uses}");
-    }
-}
-
-#[tokio::test]
-async fn jobs_that_need_containers_are_refused() {
-    let container = |image: &str| ContainerSpec { image: image.into(), ..ContainerSpec::default() };
-    let mut job = Job::new(vec![run_step("a", "echo here")]);
-    job.spec().container = Some(container("${{ matrix.image }}"));
-    job.spec().contexts.insert("matrix".into(), serde_json::json!({"image": "alpine"}));
-    let result = job.run().await;
-    assert_eq!(result.reason, Some(Reason::BadSpecification));
-    assert!(
-        result.message.unwrap().starts_with("container: the image 'alpine' needs the container boundary")
-    );
-    assert!(told(&job).is_empty());
-    // An empty image asks for none.
-    job.spec().contexts.insert("matrix".into(), serde_json::json!({"image": ""}));
-    assert_eq!(job.run().await.conclusion, Conclusion::Success);
-    job.spec().services.insert("db".into(), container("postgres"));
-    assert!(job.run().await.message.unwrap().starts_with("services.db: the image 'postgres' needs"));
 }
 
 #[tokio::test]

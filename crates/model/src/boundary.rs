@@ -29,6 +29,12 @@ impl Boundary {
     /// All kinds, weakest first.
     pub const ALL: [Self; 5] = [Self::Process, Self::Sandbox, Self::Container, Self::Gvisor, Self::Microvm];
 
+    /// Whether it fences nothing off, which every runner offers.
+    #[must_use]
+    pub const fn is_weakest(&self) -> bool {
+        matches!(self, Self::Process)
+    }
+
     /// The name used in documents, API and command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -91,4 +97,74 @@ pub struct BoundaryRecord {
     /// Digest of the image, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+}
+
+impl BoundaryRecord {
+    /// What held, in one line for people.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let mut words = vec![match self.driver.is_empty() {
+            true => self.boundary.to_string(),
+            false => format!("{} (driver {})", self.boundary, self.driver),
+        }];
+        if !self.namespaces.is_empty() {
+            words.push(format!("namespaces {}", self.namespaces.join(" ")));
+        }
+        match self.capabilities.as_deref() {
+            None => {}
+            Some([]) => words.push("no capabilities".to_owned()),
+            Some(left) => words.push(format!("capabilities {}", left.join(" "))),
+        }
+        if let Some(hash) = &self.seccomp {
+            words.push(format!("seccomp {}", hash.chars().take(19).collect::<String>()));
+        }
+        if let Some(abi) = self.landlock_abi {
+            words.push(format!("Landlock ABI {abi}"));
+        }
+        let named = [
+            ("held by ", &self.containment),
+            ("user ", &self.user),
+            ("network ", &self.network),
+            ("kernel ", &self.kernel),
+        ];
+        words.extend(named.iter().filter(|(_, v)| !v.is_empty()).map(|(name, v)| format!("{name}{v}")));
+        if let Some(image) = &self.image {
+            words.push(format!("image {image}"));
+        }
+        if !self.limits.is_empty() {
+            let limits: Vec<String> = self.limits.iter().map(|(n, v)| format!("{n} {v}")).collect();
+            words.push(format!("limits: {}", limits.join(", ")));
+        }
+        words.join("; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_in_words() {
+        let record = BoundaryRecord {
+            boundary: Boundary::Sandbox,
+            driver: "sandbox/0.1.0".into(),
+            namespaces: ["user", "mount", "pid"].map(str::to_owned).to_vec(),
+            capabilities: Some(Vec::new()),
+            seccomp: Some("sha256:0123456789abcdef0123".into()),
+            landlock_abi: Some(6),
+            containment: "hybrid".into(),
+            limits: [("pids".to_owned(), "512".to_owned())].into_iter().collect(),
+            user: "1000:1000".into(),
+            network: "private".into(),
+            kernel: "6.18.5".into(),
+            image: None,
+        };
+        assert_eq!(
+            record.in_words(),
+            "sandbox (driver sandbox/0.1.0); namespaces user mount pid; no capabilities; \
+             seccomp sha256:0123456789ab; Landlock ABI 6; held by hybrid; user 1000:1000; network private; \
+             kernel 6.18.5; limits: pids 512"
+        );
+        assert_eq!(BoundaryRecord::default().in_words(), "process");
+    }
 }

@@ -68,6 +68,11 @@ pub struct JobSpec {
     /// `services`: containers beside the job, by name.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub services: IndexMap<String, ContainerSpec>,
+    /// The weakest boundary that the document accepts: a runner fails the job rather than run it in a
+    /// weaker one. (A job with `container` is placed as if it demanded that; here it does not, because
+    /// its image may turn out to be empty, and then it runs without.)
+    #[serde(skip_serializing_if = "Boundary::is_weakest")]
+    pub min_boundary: Boundary,
 }
 
 /// Which secrets of the run a job sees.
@@ -280,6 +285,9 @@ pub struct Placement {
     pub priority: i32,
     /// The weakest boundary that the job accepts.
     pub min_boundary: Boundary,
+    /// It has a container or services, so that its runner needs a container engine.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub containers: bool,
     /// When to try again.
     pub retry: RetryPolicy,
     /// Give up if nobody took it within this many seconds.

@@ -66,6 +66,8 @@ pub struct RunnerInfo {
     pub one_off: bool,
     /// The most that a job may ask for.
     pub limits: Limits,
+    /// It has a container engine: it takes jobs with `container` or `services`.
+    pub containers: bool,
 }
 
 /// The machine of a runner.

@@ -54,6 +54,11 @@ pub enum WhyReason {
         /// The strongest boundary among the runners that match otherwise.
         best: Option<Boundary>,
     },
+    /// The job has a container or services, and no matching runner has a container engine.
+    ContainersNotOffered {
+        /// Runners that match otherwise (at most twenty).
+        runners: Vec<RunnerId>,
+    },
     /// The job asks for more than any matching runner allows.
     LimitsNotAllowed {
         /// The runners that come nearest and what each does not allow (at most five).

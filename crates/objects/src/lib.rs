@@ -18,6 +18,7 @@ mod objects;
 pub use digest::Digest;
 pub use error::{AppendError, ErrorKind, ObjectError};
 pub use logs::{
-    LineRange, LineTotal, LogChunk, LogFollower, LogOptions, LogPattern, LogStatistics, LogStore, LogWatch, StoredLog,
+    LineRange, LineTotal, LogChunk, LogFollower, LogOptions, LogPattern, LogStatistics, LogStore, LogWatch,
+    StoredLog,
 };
 pub use objects::{ListEntry, ObjectInfo, ObjectStream, Objects, ObjectsConfig, Swept};

@@ -1,58 +1,86 @@
-//! The engine as the daemon's executor: the only file that knows engine and
-//! driver. It adds what a crash leaves to neither of them: the directories of
+//! The engine as the daemon's executor: the only file that knows the
+//! engine. It adds what a crash leaves to neither of them: the directories of
 //! attempts of a dead process.
 
+use crate::boundaries::{Boundaries, BoundaryPlan, Offer, Refused};
 use crate::config::RunnerConfig;
 use crate::executor::{AttemptSink, Executor};
 use crate::identity::Identity;
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleetfoot_driver::{Driver, DriverError};
-use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
-use fleetfoot_engine::{Engine, EngineConfig, Fence, Sink};
+use fleetfoot_driver::DriverError;
+use fleetfoot_engine::{Engine, EngineConfig, Sink};
 use fleetfoot_model::boundary::Boundary;
 use fleetfoot_model::ids::AttemptRef;
 use fleetfoot_model::logs::Stream;
+use fleetfoot_model::state::{Conclusion, Reason};
 use fleetfoot_model::sync::{Assignment, AttemptResult, StepReport};
 use fleetfoot_model::time::Timestamp;
+use std::collections::HashSet;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Executes attempts with an engine inside the boundary of a driver.
+/// How long the removal of what belongs to nobody may hold up new jobs.
+const TIDY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Executes attempts with an engine, each inside the boundary that is chosen for it.
 pub struct EngineExecutor {
     engine: Engine,
-    driver: Arc<dyn Driver>,
+    boundaries: Arc<Boundaries>,
+    /// Attempts under way. Whoever removes what belongs to nobody holds it meanwhile, so that no
+    /// container is made in between that would look like nobody's.
+    living: Mutex<HashSet<AttemptRef>>,
 }
 
 impl EngineExecutor {
     /// From its parts.
     #[must_use]
-    pub fn new(engine: Engine, driver: Arc<dyn Driver>) -> Self {
-        Self { engine, driver }
+    pub fn new(engine: Engine, boundaries: Boundaries) -> Self {
+        Self { engine, boundaries: Arc::new(boundaries), living: Mutex::default() }
     }
 
-    /// As the configuration of a runner says, with the process boundary.
+    /// As the configuration of a runner says.
     ///
     /// # Errors
-    /// If the boundary cannot be made on this machine.
-    pub fn process(config: &RunnerConfig, identity: &Identity) -> Result<Self, DriverError> {
-        let options = ProcessOptions { tag: tag(identity), ..ProcessOptions::default() };
-        Ok(Self::new(
-            Engine::new(engine_config(config, &identity.name)),
-            Arc::new(ProcessDriver::new(options)?),
-        ))
+    /// If not even processes can be started on this machine.
+    pub fn of_runner(config: &RunnerConfig, identity: &Identity) -> Result<Self, DriverError> {
+        let boundaries = Boundaries::new(BoundaryPlan::of_runner(config, identity))?;
+        Ok(Self::new(Engine::new(engine_config(config, &identity.name)), boundaries))
     }
-}
 
-/// Tells this runner's processes from those of others on the machine; the same after a restart.
-fn tag(identity: &Identity) -> String {
-    // The id comes first: the tag is cut at 64 characters, and a long address must not swallow it.
-    let host = identity.server.split("://").last().unwrap_or_default();
-    format!("r{}-{host}", identity.id)
+    /// Whether jobs that ask for nothing can be run.
+    ///
+    /// # Errors
+    /// [`Refused`] with what is missing.
+    pub async fn ready(&self) -> Result<(), Refused> {
+        self.boundaries.ready().await
+    }
+
+    async fn run_within(
+        &self,
+        assignment: &Assignment,
+        sink: Arc<dyn AttemptSink>,
+        cancel: CancellationToken,
+        kill: CancellationToken,
+    ) -> AttemptResult {
+        match self.boundaries.choose(&assignment.spec).await {
+            Ok(fence) => {
+                Box::pin(self.engine.run(assignment, &fence, Arc::new(Adapter(sink)), cancel, kill)).await
+            }
+            Err(refused) => AttemptResult {
+                reason: Some(Reason::SetUpFailed),
+                message: Some(refused.message),
+                ..AttemptResult::new(Conclusion::Failure)
+            },
+        }
+    }
 }
 
 /// What the engine needs of a runner's configuration.
@@ -121,7 +149,35 @@ impl Sink for Adapter {
 #[async_trait]
 impl Executor for EngineExecutor {
     fn boundary(&self) -> Boundary {
-        self.driver.boundary()
+        self.boundaries.offer().borrow().boundary
+    }
+
+    fn offer(&self) -> Option<watch::Receiver<Offer>> {
+        Some(self.boundaries.offer())
+    }
+
+    async fn discover(&self) {
+        self.boundaries.discover().await;
+    }
+
+    async fn tidy(&self) -> Vec<String> {
+        self.boundaries.look_again().await;
+        let Some(engine) = self.boundaries.containers().await else { return Vec::new() };
+        let living = self.living.lock().await;
+        let attempts: Vec<AttemptRef> = living.iter().copied().collect();
+        // New jobs wait meanwhile: an engine that hangs must not hold them up for long.
+        match timeout(TIDY_PATIENCE, engine.sweep_except(&attempts)).await {
+            Ok(Ok(removed)) => removed,
+            Ok(Err(error)) => {
+                let error = crate::boundaries::words(&error);
+                tracing::warn!(%error, "containers that belong to nobody cannot be removed");
+                Vec::new()
+            }
+            Err(_) => {
+                tracing::warn!("the container engine takes too long to remove what belongs to nobody");
+                Vec::new()
+            }
+        }
     }
 
     async fn run(
@@ -131,12 +187,14 @@ impl Executor for EngineExecutor {
         cancel: CancellationToken,
         kill: CancellationToken,
     ) -> AttemptResult {
-        let sink = Arc::new(Adapter(sink));
-        Box::pin(self.engine.run(&assignment, &Fence::of(self.driver.clone()), sink, cancel, kill)).await
+        self.living.lock().await.insert(assignment.attempt);
+        let result = Box::pin(self.run_within(&assignment, sink, cancel, kill)).await;
+        self.living.lock().await.remove(&assignment.attempt);
+        result
     }
 
     async fn sweep(&self, attempt: AttemptRef) -> Result<(), String> {
-        self.driver.sweep(attempt).await.map_err(|e| e.to_string())?;
+        self.boundaries.sweep(attempt).await?;
         let dir = self.engine.config().work_dir.join(attempt.to_string());
         let shown = dir.display().to_string();
         tokio::task::spawn_blocking(move || remove(&dir))

@@ -2,6 +2,7 @@
 //! behind this trait so that the daemon knows no steps, shells or drivers, and
 //! so that tests can execute by hand.
 
+use crate::boundaries::Offer;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetfoot_model::boundary::Boundary;
@@ -10,6 +11,7 @@ use fleetfoot_model::logs::Stream;
 use fleetfoot_model::sync::{Assignment, AttemptResult, StepReport};
 use fleetfoot_model::time::Timestamp;
 use std::sync::Arc;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Executes attempts.
@@ -17,6 +19,20 @@ use tokio_util::sync::CancellationToken;
 pub trait Executor: Send + Sync + 'static {
     /// The boundary that attempts get.
     fn boundary(&self) -> Boundary;
+
+    /// What attempts can get, as it becomes known; `None` if [`Executor::boundary`] says it for good.
+    fn offer(&self) -> Option<watch::Receiver<Offer>> {
+        None
+    }
+
+    /// Finds out what can be offered. Takes seconds at most.
+    async fn discover(&self) {}
+
+    /// Removes what belongs to no attempt, and looks again at what can be offered. Called now and then;
+    /// answers what was removed, in words.
+    async fn tidy(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Executes one attempt to its end. `cancel` asks for an orderly end
     /// (`always()` steps still run); `kill` ends everything at once.

@@ -7,6 +7,7 @@
 //! prints nothing: words for people go through a callback.
 
 mod backoff;
+pub mod boundaries;
 pub mod capabilities;
 pub mod clock;
 pub mod config;
@@ -30,7 +31,7 @@ pub use daemon::{Ending, Stage};
 pub use identity::Identity;
 pub use notice::{Notice, NoticeFn};
 pub use up::{UpError, WorkDirLock, http_transport, lock_work_dir, up};
-pub use validate::{Check, CheckStatus, validate};
+pub use validate::{Check, CheckStatus, Findings, validate};
 
 /// A systemd unit for a runner that was registered with the configuration file that it names.
 pub const SYSTEMD_UNIT: &str = include_str!("../../../docs/systemd/fleetfoot-runner.service");

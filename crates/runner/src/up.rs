@@ -73,6 +73,9 @@ impl UpError {
     }
 }
 
+/// How often what belongs to nobody is removed.
+const TIDY: Duration = Duration::from_secs(180);
+
 /// Holds the work directory; another runner cannot take it while this lives.
 #[derive(Debug)]
 pub struct WorkDirLock {
@@ -140,8 +143,10 @@ pub async fn up(
         system: describe(&config.work_dir),
         one_off: config.one_off,
         limits: config.limits.clone(),
+        containers: false,
     });
-    let detection = tokio::spawn(keep_detecting(info_sender, config.work_dir.clone()));
+    let detection = tokio::spawn(keep_detecting(info_sender.clone(), config.work_dir.clone()));
+    let offering = tokio::spawn(keep_offering(info_sender, executor.clone()));
     let webhook = match &config.webhook {
         Some(url) => Some(Webhook::start(url.expose(), &identity.name, config.client(None))?),
         None => None,
@@ -167,6 +172,7 @@ pub async fn up(
     };
     let ending = daemon::run(setup, shutdown).await;
     detection.abort();
+    offering.abort();
     if let Some((hook, task)) = webhook {
         hook.finished(match &ending {
             Ok(Ending::Drained) => "drained",
@@ -199,6 +205,38 @@ async fn keep_detecting(info: watch::Sender<RunnerInfo>, work_dir: PathBuf) {
             changed
         });
         tokio::time::sleep(capabilities::REFRESH).await;
+    }
+}
+
+/// Says what is offered as soon as it is known, and keeps the machine tidy. The first exchange with the
+/// server does not wait for a boundary that is slow to try.
+async fn keep_offering(info: watch::Sender<RunnerInfo>, executor: Arc<dyn Executor>) {
+    let tell = async {
+        let Some(mut offer) = executor.offer() else { return std::future::pending().await };
+        loop {
+            let now = *offer.borrow_and_update();
+            info.send_if_modified(|info| {
+                let changed = (info.boundary, info.containers) != (now.boundary, now.containers);
+                (info.boundary, info.containers) = (now.boundary, now.containers);
+                changed
+            });
+            if offer.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    let tidy = async {
+        executor.discover().await;
+        loop {
+            for removed in executor.tidy().await {
+                tracing::info!("removed {removed}, which belonged to nobody");
+            }
+            tokio::time::sleep(TIDY).await;
+        }
+    };
+    tokio::select! {
+        () = tell => {}
+        () = tidy => {}
     }
 }
 

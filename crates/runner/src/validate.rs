@@ -1,6 +1,7 @@
 //! `runner validate`: whether this machine and this configuration can work, as
 //! a list of checks. Changes nothing at the server.
 
+use crate::boundaries::{self, BoundaryReport};
 use crate::config::RunnerConfig;
 use crate::identity::{Identity, IdentityError};
 use crate::system::disk;
@@ -51,8 +52,17 @@ impl Check {
     }
 }
 
+/// What was found out about a machine and a configuration.
+#[derive(Clone, Debug, Serialize)]
+pub struct Findings {
+    /// Single things.
+    pub checks: Vec<Check>,
+    /// What isolation this machine can make, weakest first.
+    pub boundaries: Vec<BoundaryReport>,
+}
+
 /// Everything that can be checked without taking a job.
-pub async fn validate(config: &RunnerConfig) -> Vec<Check> {
+pub async fn validate(config: &RunnerConfig) -> Findings {
     let mut checks = vec![server(config).await];
     checks.push(token(config).await);
     checks.push(Check::ok(
@@ -75,8 +85,18 @@ pub async fn validate(config: &RunnerConfig) -> Vec<Check> {
             checks.push(hook_file(name, path));
         }
     }
-    checks.push(cgroups());
-    checks
+    let boundaries = match boundaries::examine(config).await {
+        Ok(reports) => {
+            checks.push(default_boundary(config, &reports));
+            reports
+        }
+        Err(error) => {
+            let fix = "give the runner a working /dev and /proc";
+            checks.push(Check::not(CheckStatus::Failed, "boundary", boundaries::words(&error), fix));
+            Vec::new()
+        }
+    };
+    Findings { checks, boundaries }
 }
 
 fn refused(name: &'static str, error: &ClientError) -> Check {
@@ -207,27 +227,23 @@ fn hook_file(name: &'static str, path: &Path) -> Check {
     }
 }
 
-/// Without a cgroup of its own, a job is held by process group only: what leaves the group is found by its mark.
-fn cgroups() -> Check {
-    let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let path =
-        own.lines().find_map(|l| l.strip_prefix("0::")).unwrap_or("/").trim_start_matches('/').to_owned();
-    let dir = Path::new("/sys/fs/cgroup").join(path);
-    let writable = rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK).is_ok();
-    match (unified, writable) {
-        (true, true) => Check::ok("cgroups", format!("version 2, delegated at {}", dir.display())),
-        (true, false) => Check::not(
-            CheckStatus::Warning,
-            "cgroups",
-            format!("version 2, but {} is not writable: limits cannot be enforced", dir.display()),
-            "run as a systemd service with Delegate=yes (see docs/systemd)",
-        ),
-        (false, _) => Check::not(
-            CheckStatus::Warning,
-            "cgroups",
-            "version 2 is not mounted: limits cannot be enforced",
-            "boot with systemd.unified_cgroup_hierarchy=1",
+/// Whether jobs that ask for nothing get the boundary that is meant for them.
+fn default_boundary(config: &RunnerConfig, reports: &[BoundaryReport]) -> Check {
+    let (wanted, max) = (config.boundaries.default, config.boundaries.max);
+    let offered = || reports.iter().filter(|r| r.offered).map(|r| r.boundary);
+    match offered().filter(|b| *b >= wanted).min() {
+        Some(got) => {
+            let most = offered().max().unwrap_or(got);
+            Check::ok("boundary", format!("jobs that ask for none get '{got}'; the strongest is '{most}'"))
+        }
+        None => Check::not(
+            CheckStatus::Failed,
+            "boundary",
+            format!(
+                "jobs that ask for none would need '{wanted}', which is not offered{}",
+                max.map(|m| format!(" (max_boundary is '{m}')")).unwrap_or_default()
+            ),
+            "mend what the table shows as missing, or choose another `boundary`",
         ),
     }
 }

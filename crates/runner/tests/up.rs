@@ -183,7 +183,7 @@ async fn a_one_off_runner_from_registration_to_its_end() {
     let attempt = server.plane.submit(1, "ignored");
 
     let transport = Arc::new(http_transport(&config, &identity).unwrap());
-    let executor = Arc::new(EngineExecutor::process(&config, &identity).unwrap());
+    let executor = Arc::new(EngineExecutor::of_runner(&config, &identity).unwrap());
     let (_stage, shutdown) = watch::channel(Stage::Run);
     let ending =
         up(config.clone(), identity, transport, executor, Arc::new(|_: &_| {}), shutdown).await.unwrap();
@@ -211,7 +211,7 @@ async fn tools_arrive_after_the_first_exchange() {
     let config = config(&dir, &url);
     let identity = register(&config, None).await.unwrap();
     let transport = Arc::new(http_transport(&config, &identity).unwrap());
-    let executor = Arc::new(EngineExecutor::process(&config, &identity).unwrap());
+    let executor = Arc::new(EngineExecutor::of_runner(&config, &identity).unwrap());
     let (stage, shutdown) = watch::channel(Stage::Run);
     let runner = tokio::spawn(up(config, identity, transport, executor, Arc::new(|_: &_| {}), shutdown));
     let last_info = || server.plane.world.lock().info.clone();

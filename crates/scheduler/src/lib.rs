@@ -16,6 +16,6 @@ pub use gates::{Demand, Gate, Gates, Shut};
 pub use graph::Graph;
 pub use retry::{Cause, Decision, decide};
 pub use scheduler::{
-    Action, Ceiling, ClaimError, Config, Load, Parallel, QueueLoad, QueuedJob, RunnerOffer, Scheduler, Statistics,
-    why_in_words, why_needs,
+    Action, Ceiling, ClaimError, Config, Load, Parallel, QueueLoad, QueuedJob, RunnerOffer, Scheduler,
+    Statistics, why_in_words, why_needs,
 };

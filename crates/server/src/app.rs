@@ -6,6 +6,7 @@ use crate::metrics::HttpMetrics;
 use crate::options::ServerOptions;
 use fleetfoot_control::Control;
 use fleetfoot_model::{Code, Problem};
+use fleetfoot_oidc::Relying;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     /// Changes in flight: they outlive the connection that asked for them.
     pub(crate) tasks: TaskTracker,
     pub(crate) metrics: Arc<HttpMetrics>,
+    /// OpenID providers.
+    pub(crate) relying: Relying,
     requests: Semaphore,
     streams: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
@@ -48,6 +51,7 @@ impl App {
         loopback: bool,
         closing: CancellationToken,
         metrics: Arc<HttpMetrics>,
+        relying: Relying,
     ) -> Self {
         Self(Arc::new(Shared {
             control,
@@ -55,6 +59,7 @@ impl App {
             closing,
             tasks: TaskTracker::new(),
             metrics,
+            relying,
             requests: Semaphore::new(options.max_requests),
             streams: Arc::new(Semaphore::new(options.max_streams)),
             bodies: Arc::new(Semaphore::new(kib(options.max_body_bytes_in_flight) as usize)),

@@ -26,6 +26,7 @@ pub use options::{ServerError, ServerOptions};
 use app::App;
 use connections::Bounds;
 use fleetfoot_control::Control;
+use fleetfoot_oidc::Relying;
 use front::{Front, Origins};
 use metrics::HttpMetrics;
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub async fn serve(
     let address = listener.local_addr().map_err(ServerError::Listener)?;
     let loopback = address.ip().is_loopback();
     let public = options.public_url.as_deref().map(authority_of).transpose()?;
+    let own = options.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let relying = Relying::new(options.sign_in.clone(), &own).map_err(ServerError::SignIn)?;
     let origins = Origins { loopback, hosts: options.allowed_hosts.clone(), public };
     let bounds = Bounds {
         connections: options.max_connections,
@@ -69,7 +72,7 @@ pub async fn serve(
         }
     });
 
-    let app = App::new(control, options, loopback, closing.clone(), Arc::clone(&metrics));
+    let app = App::new(control, options, loopback, closing.clone(), Arc::clone(&metrics), relying);
     let front = Front::new(routes::router(app.clone()), origins, Arc::clone(&metrics), run);
     connections::serve(listener, front, bounds, metrics, closing).await;
 

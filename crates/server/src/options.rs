@@ -18,6 +18,8 @@ pub struct ServerOptions {
     pub secure_cookies: Option<bool>,
     /// A proxy stands before this server: the last address in `X-Forwarded-For` is who asks.
     pub behind_proxy: bool,
+    /// OpenID providers through which people sign in.
+    pub sign_in: fleetfoot_oidc::Settings,
     /// How long requests may still run after shutdown was signalled.
     pub drain: Duration,
     /// How long a request may take, apart from streams, batches and syncs.
@@ -45,6 +47,7 @@ impl Default for ServerOptions {
             open_metrics: None,
             secure_cookies: None,
             behind_proxy: false,
+            sign_in: fleetfoot_oidc::Settings::default(),
             drain: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(65),
@@ -66,4 +69,7 @@ pub enum ServerError {
     /// `public_url` is not an absolute http or https address.
     #[error("'{0}' is not an address like https://ci.example.org")]
     PublicUrl(String),
+    /// The settings of the OpenID providers make no sense.
+    #[error("the settings for signing in: {0}")]
+    SignIn(String),
 }

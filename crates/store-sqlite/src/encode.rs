@@ -244,7 +244,8 @@ impl Encoder {
     fn run(&mut self, new: NewRun) -> serde_json::Result<RunWrite> {
         let NewRun { row, payload, jobs } = new;
         let sha = payload.params.repository.as_ref().and_then(|r| r.sha.clone());
-        let (branch, commit) = (row.branch.as_deref().unwrap_or_default(), sha.as_deref().unwrap_or_default());
+        let (branch, commit) =
+            (row.branch.as_deref().unwrap_or_default(), sha.as_deref().unwrap_or_default());
         let words = format!("{}\n{}\n{branch}\n{commit}\n#{}", row.name, row.title, row.number);
         Ok(RunWrite {
             words: words.to_lowercase(),

@@ -11,9 +11,7 @@ use fleetfoot_model::api::AuditEntry;
 use fleetfoot_model::ids::RunId;
 use fleetfoot_model::observe::{AuditFilter, JobCounts, RunFacets, RunSearch, Stock};
 use fleetfoot_model::state::Status;
-use fleetfoot_store::{
-    ArtifactRow, ObserveStore, RunSummary, SAMPLE_COLUMNS, SampleRow, Stocks, StoreError,
-};
+use fleetfoot_store::{ArtifactRow, ObserveStore, RunSummary, SAMPLE_COLUMNS, SampleRow, Stocks, StoreError};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Result, params, params_from_iter};
 use std::collections::HashMap;
@@ -47,7 +45,8 @@ impl Query {
 
 /// Placements that require a label: few, because jobs share them.
 fn placements_with(conn: &Connection, label: &str) -> Result<Vec<i64>> {
-    let sql = "SELECT p.id FROM placements p, json_each(p.body, '$.labels') l WHERE l.value = ?1 COLLATE NOCASE";
+    let sql =
+        "SELECT p.id FROM placements p, json_each(p.body, '$.labels') l WHERE l.value = ?1 COLLATE NOCASE";
     conn.prepare_cached(sql)?.query_map([label], |r| r.get(0))?.collect()
 }
 
@@ -80,10 +79,7 @@ fn search_runs(
             );
         }
         None => {
-            let _ = write!(
-                query.sql,
-                "runs r LEFT JOIN run_facts f ON f.run = r.id WHERE r.id < ?{before}"
-            );
+            let _ = write!(query.sql, "runs r LEFT JOIN run_facts f ON f.run = r.id WHERE r.id < ?{before}");
         }
     }
     let filter = &search.filter;
@@ -204,7 +200,8 @@ fn run_facets(conn: &Connection, max: usize) -> Result<RunFacets> {
         values.truncate(max);
         values
     };
-    let labels = "SELECT DISTINCT l.value FROM placements p, json_each(p.body, '$.labels') l ORDER BY 1 LIMIT ?1";
+    let labels =
+        "SELECT DISTINCT l.value FROM placements p, json_each(p.body, '$.labels') l ORDER BY 1 LIMIT ?1";
     let runners = "SELECT name FROM runners ORDER BY name LIMIT ?1";
     let list = |sql: &str| -> Result<Vec<String>> {
         conn.prepare_cached(sql)?.query_map([limit(max + 1)], |r| r.get(0))?.collect()
@@ -327,8 +324,7 @@ fn search_audit(
 
 fn stocks(conn: &Connection) -> Result<Stocks> {
     let stock = |sql: &str| -> Result<Stock> {
-        conn.prepare_cached(sql)?
-            .query_row([], |r| Ok(Stock { count: number(r, 0)?, bytes: number(r, 1)? }))
+        conn.prepare_cached(sql)?.query_row([], |r| Ok(Stock { count: number(r, 0)?, bytes: number(r, 1)? }))
     };
     Ok(Stocks {
         database: stock(
@@ -406,7 +402,13 @@ impl ObserveStore for SqliteStore {
     ) -> Result<Vec<ArtifactRow>, StoreError> {
         let (project, name) = (project.map(str::to_owned), name.map(str::to_lowercase));
         self.read("cannot list artifacts", move |r| {
-            crate::services::artifacts::all_artifacts(&r.conn, project.as_deref(), name.as_deref(), cursor, max)
+            crate::services::artifacts::all_artifacts(
+                &r.conn,
+                project.as_deref(),
+                name.as_deref(),
+                cursor,
+                max,
+            )
         })
         .await
     }

@@ -214,7 +214,7 @@ mod tests {
         3 projects c6e77b7bc28d0106a62dcbc87b636f233678854b87023f2edb00970c83085558
         4 triggers 2c46c7ccc7960bfa18a7c2e123be29a2f2423d9077eee79cd49476dac1ce9008
         5 users d6db847b21ab478cfbb30e74197dfc6d5be6461d94ef1474eade7d3bf297e7dd
-        6 observation 71bd9fcd9c5aa356a5805ae6353254c148da2dfd093d7af118f9bd5d3fbb8299
+        6 observation 65f4c8fe7d04e543187ed3e8d8066874d173648b5840d80a9b6b8cc45efc4949
         ");
     }
 

@@ -7,6 +7,7 @@
 pub mod fixtures;
 pub mod fleet;
 pub mod jobs;
+pub mod observe;
 pub mod projects;
 pub mod runs;
 pub mod services;
@@ -42,4 +43,5 @@ pub async fn run_all(harness: &dyn Harness) {
     projects::all(harness).await;
     services::all(harness).await;
     users::all(harness).await;
+    observe::all(harness).await;
 }

@@ -11,7 +11,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A page for people. */
+        /** Browsers are sent to the dashboard; others get a page that says where things are. */
         get: operations["index"];
         put?: never;
         post?: never;
@@ -47,6 +47,23 @@ export interface paths {
         };
         /** Runs and jobs that wait for approval, or waited for one, newest first. */
         get: operations["list_approvals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/artifacts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Artifacts of all runs, newest first. */
+        get: operations["list_all_artifacts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -101,7 +118,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The audit log, newest first. */
+        /** The audit log, newest first: a page, or all of it as a file. */
         get: operations["list_audit"];
         put?: never;
         post?: never;
@@ -200,6 +217,62 @@ export interface paths {
         patch: operations["update_environment"];
         trace?: never;
     };
+    "/api/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow the changes of every list, as server-sent events.
+         * @description The name of an event is the `change` of its data. The first event is `reset`, and whenever changes
+         *     were left out: read the lists again then. `Last-Event-ID` goes on where a stream broke, if that is
+         *     still known. Runners and approvals are looked at once a second.
+         */
+        get: operations["follow_lists"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The fleet at this moment. */
+        get: operations["get_fleet"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the server and its parts are. */
+        get: operations["get_health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs/{id}": {
         parameters: {
             query?: never;
@@ -277,6 +350,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/jobs/{id}/log/follow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow a log by lines, as server-sent events.
+         * @description Events `lines` carry what `GET .../log/lines` answers, without gaps and repeats; the id is the number
+         *     of the last whole line, and `Last-Event-ID` goes on behind it. A line that still grows comes as
+         *     `partial`, also alone. The event `end` comes when the log is complete. A stream that ends without it
+         *     was interrupted: connect again.
+         */
+        get: operations["follow_log_lines"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{id}/log/lines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lines of a log by number. */
+        get: operations["read_log_lines"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs/{id}/log/marks": {
         parameters: {
             query?: never;
@@ -286,6 +399,43 @@ export interface paths {
         };
         /** When and by which stream of which step the bytes of a range were written. */
         get: operations["read_log_marks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{id}/log/outline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where steps, groups and errors are in a log. */
+        get: operations["read_log_outline"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{id}/log/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Search a log.
+         * @description A search ends after about a second and a half; `next` says where to go on.
+         */
+        get: operations["search_log"];
         put?: never;
         post?: never;
         delete?: never;
@@ -427,6 +577,23 @@ export interface paths {
         put?: never;
         /** Tell every workflow of the default branch that waits for a `repository_dispatch` of this type. */
         post: operations["dispatch_repository"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/repos/{id}/workflows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Workflows of a repository and what they take when they are started by hand. */
+        get: operations["list_workflows"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -683,6 +850,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/facets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Values that the list of runs can be filtered by. */
+        get: operations["run_facets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{id}": {
         parameters: {
             query?: never;
@@ -791,6 +975,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{id}/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Annotations and summaries of all jobs of a run. */
+        get: operations["run_report"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{id}/rerun": {
         parameters: {
             query?: never;
@@ -877,6 +1078,93 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Numbers over time, in columns. */
+        get: operations["get_series"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/series/names": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Names of the series that have points. */
+        get: operations["list_series"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who is asking: by a session, or by a bearer token. */
+        get: operations["get_session"];
+        put?: never;
+        /** Sign in, with name and password or with an API token. The answer sets the cookie. */
+        post: operations["sign_in"];
+        /** Sign out: the session ends, and so does the cookie. Without a session nothing happens. */
+        delete: operations["sign_out"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Which ways of signing in there are, beside an API token. */
+        get: operations["sign_in_ways"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/storage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What takes how much room, and how long it is kept. */
+        get: operations["get_storage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/tokens": {
         parameters: {
             query?: never;
@@ -907,6 +1195,63 @@ export interface paths {
         post?: never;
         /** Revoke a token; it ends at once. */
         delete: operations["revoke_token"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All users by name. */
+        get: operations["list_users"];
+        put?: never;
+        /** Create a user. */
+        post: operations["create_user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One user: for admins, and for that user. */
+        get: operations["get_user"];
+        put?: never;
+        post?: never;
+        /** Delete a user; every session ends. */
+        delete: operations["delete_user"];
+        options?: never;
+        head?: never;
+        /** Change a user. It takes effect at once, also in open sessions. */
+        patch: operations["update_user"];
+        trace?: never;
+    };
+    "/api/v1/users/{id}/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Set a password. Admins set anybody's; one's own needs the current one. Every other session of the
+         *     user ends.
+         */
+        post: operations["set_password"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1384,6 +1729,8 @@ export interface components {
         ArtifactList: {
             /** @description Oldest first. */
             artifacts: components["schemas"]["ArtifactView"][];
+            /** @description Pass as `cursor` to get the next page, of a list over all runs; absent on the last. */
+            next_cursor?: string | null;
         };
         /** @description An artifact of a run. */
         ArtifactView: {
@@ -1417,7 +1764,7 @@ export interface components {
         /** @description Body of `POST /api/v1/runners/{id}/assign-job`. */
         AssignJob: {
             /** @default null */
-            job_id: components["schemas"]["JobId"] | null;
+            job_id?: components["schemas"]["JobId"] | null;
         };
         /** @description Answer to a claim. */
         Assigned: {
@@ -1529,6 +1876,7 @@ export interface components {
             reason?: components["schemas"]["Reason"] | null;
             /** @description Runner. */
             runner: components["schemas"]["RunnerId"];
+            started_at?: components["schemas"]["Timestamp"] | null;
             /** @description Steps. */
             steps?: components["schemas"]["StepReport"][];
             /** @description Markdown summaries by step. */
@@ -1574,65 +1922,65 @@ export interface components {
              * @description Which kind of boundary was achieved.
              * @default process
              */
-            boundary: components["schemas"]["Boundary"];
+            boundary?: components["schemas"]["Boundary"];
             /**
              * @description Effective capabilities left to the job, by name; `None` if unchanged from the runner's.
              * @default null
              */
-            capabilities: string[] | null;
+            capabilities?: string[] | null;
             /**
              * @description How the process tree is held: `cgroup-v2`, `cgroup-v1`, `hybrid`, `process-group`.
              * @default
              */
-            containment: string;
+            containment?: string;
             /**
              * @description Driver and its version, `process/0.1.0`.
              * @default
              */
-            driver: string;
+            driver?: string;
             /**
              * @description Digest of the image, where there is one.
              * @default null
              */
-            image: string | null;
+            image?: string | null;
             /**
              * @description `uname -r` as the job saw it.
              * @default
              */
-            kernel: string;
+            kernel?: string;
             /**
              * Format: int32
              * @description Landlock ABI that was enforced.
              * @default null
              */
-            landlock_abi: number | null;
+            landlock_abi?: number | null;
             /**
              * @description Limits in force, `name -> value` (`pids`, `memory_bytes`, `cpus`).
              * @default {}
              */
-            limits: {
+            limits?: {
                 [key: string]: string;
             };
             /**
              * @description Kernel namespaces that were unshared (`pid`, `mount`, ...).
              * @default []
              */
-            namespaces: string[];
+            namespaces?: string[];
             /**
              * @description `host`, `none` or `private`.
              * @default
              */
-            network: string;
+            network?: string;
             /**
              * @description Hash of the seccomp profile, if one was installed.
              * @default null
              */
-            seccomp: string | null;
+            seccomp?: string | null;
             /**
              * @description User that the steps ran as, `uid:gid`.
              * @default
              */
-            user: string;
+            user?: string;
         };
         /** @description A page of caches. */
         CacheList: {
@@ -1674,7 +2022,18 @@ export interface components {
              * @description In words, shown with the run.
              * @default null
              */
-            message: string | null;
+            message?: string | null;
+        };
+        /** @description A runner that would nearly do for a job, or would but for the moment. */
+        Candidate: {
+            /** @description What keeps it from the job, what cannot change by itself first; empty if nothing does. */
+            lacks: components["schemas"]["Lack"][];
+            /** @description Its name. */
+            name: string;
+            /** @description The runner. */
+            runner: components["schemas"]["RunnerId"];
+            /** @description Its state. */
+            state: components["schemas"]["RunnerState"];
         };
         /**
          * @description Stable error codes. The status belongs to the code.
@@ -1702,6 +2061,20 @@ export interface components {
             /** @description Steps. */
             steps?: components["schemas"]["StepReport"][];
         };
+        /** @description How a part of the server is. */
+        ComponentHealth: {
+            /** @description `store`, `scheduler`, `logs`, `disk`, `objects`, `runners`, `repositories`. */
+            name: string;
+            /** @description How it is. */
+            state: components["schemas"]["ComponentState"];
+            /** @description In words. */
+            words: string;
+        };
+        /**
+         * @description States of a part of the server, the best first.
+         * @enum {string}
+         */
+        ComponentState: "ok" | "off" | "degraded" | "failing";
         /**
          * @description How a run, a job or a step ended.
          * @enum {string}
@@ -1713,49 +2086,49 @@ export interface components {
              * @description Replaces the command of the image (services).
              * @default null
              */
-            command: string | null;
+            command?: string | null;
             /**
              * @description Replaces the entry point of the image (services).
              * @default null
              */
-            entrypoint: string | null;
+            entrypoint?: string | null;
             /**
              * @description Environment of the container.
              * @default {}
              */
-            env: {
+            env?: {
                 [key: string]: string;
             };
             /**
              * @description Image; if it is empty after evaluation the container is left out.
              * @default
              */
-            image: string;
+            image?: string;
             /**
              * @description Further options, as on the command line of the engine.
              * @default null
              */
-            options: string | null;
+            options?: string | null;
             /**
              * @description Password at the registry.
              * @default null
              */
-            password: string | null;
+            password?: string | null;
             /**
              * @description Ports as in `HOST:CONTAINER/PROTOCOL`.
              * @default []
              */
-            ports: string[];
+            ports?: string[];
             /**
              * @description User at the registry.
              * @default null
              */
-            username: string | null;
+            username?: string | null;
             /**
              * @description Volumes as in `SOURCE:DESTINATION:MODE`.
              * @default []
              */
-            volumes: string[];
+            volumes?: string[];
         };
         /** @description Body of `POST /api/v1/runs/batch`: all or nothing, in one transaction. */
         CreateBatch: {
@@ -1768,17 +2141,17 @@ export interface components {
              * @description Its name, unique in the project; case does not matter.
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * @description Project; empty means `default`.
              * @default
              */
-            project: string;
+            project?: string;
             /**
              * @description Its rules.
              * @default {}
              */
-            rules: components["schemas"]["EnvironmentRules"];
+            rules?: components["schemas"]["EnvironmentRules"];
         };
         /** @description Body of `POST /api/v1/runs`. */
         CreateRun: {
@@ -1833,28 +2206,28 @@ export interface components {
              * @description Description.
              * @default
              */
-            description: string;
+            description?: string;
             /**
              * @description Labels.
              * @default []
              */
-            labels: components["schemas"]["Label"][];
+            labels?: components["schemas"]["Label"][];
             /**
              * @description Name, unique; generated if absent.
              * @default null
              */
-            name: string | null;
+            name?: string | null;
             /**
              * @description Queues; empty means `default`.
              * @default []
              */
-            queues: string[];
+            queues?: string[];
             /**
              * Format: int32
              * @description Slots; 1 if absent.
              * @default null
              */
-            slots: number | null;
+            slots?: number | null;
         };
         /** @description Body of `POST /api/v1/tokens`. */
         CreateToken: {
@@ -1876,6 +2249,18 @@ export interface components {
             name?: string;
             /** @description Registration tokens: the only queue that these runners serve. */
             queue?: string | null;
+        };
+        /** @description Body of `POST /api/v1/users`. */
+        CreateUser: {
+            /** @description Name for people. */
+            display_name?: string;
+            identity?: components["schemas"]["Identity"] | null;
+            /** @description Name: 1 to 64 letters, digits, `.`, `_`, `-` and `@`. */
+            name: string;
+            /** @description Password, 8 to 1024 characters; absent for who signs in through an OpenID provider only. */
+            password?: string | null;
+            /** @description Role. */
+            role: components["schemas"]["Role"];
         };
         /** @description Answer to a create: what `submit` prints. */
         Created: {
@@ -1987,23 +2372,23 @@ export interface components {
              *     ref of the run. Empty lets every ref in.
              * @default []
              */
-            branches: string[];
+            branches?: string[];
             /**
              * @description Whoever caused the run may not approve its jobs.
              * @default false
              */
-            prevent_self_review: boolean;
+            prevent_self_review?: boolean;
             /**
              * @description Names of tokens (or `token:ID`); one of them has to approve. Empty means nobody has to.
              * @default []
              */
-            reviewers: string[];
+            reviewers?: string[];
             /**
              * Format: int32
              * @description Minutes between the moment a job is ready and its start.
              * @default 0
              */
-            wait_minutes: number;
+            wait_minutes?: number;
         };
         /** @description `environment` of a job. */
         EnvironmentUse: {
@@ -2011,12 +2396,12 @@ export interface components {
              * @description Its name, evaluated.
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * @description Address of what was deployed (template, evaluated after the last step).
              * @default null
              */
-            url: string | null;
+            url?: string | null;
         };
         /** @description An environment. */
         EnvironmentView: {
@@ -2040,6 +2425,49 @@ export interface components {
          *     derived from the wall clock in microseconds, see `control`).
          */
         Epoch: number;
+        /** @description The fleet at this moment. */
+        FleetView: {
+            /** @description When this was true. */
+            at: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Jobs with a runner.
+             */
+            jobs_running: number;
+            /**
+             * Format: int64
+             * @description Jobs that wait for a runner or their turn.
+             */
+            jobs_waiting: number;
+            /** @description Labels that waiting jobs require, by name. */
+            labels: components["schemas"]["LabelDepth"][];
+            oldest_waiting?: components["schemas"]["OldestWaiting"] | null;
+            /** @description Queues with jobs, by name. */
+            queues: components["schemas"]["QueueDepth"][];
+            /** @description Runners by state (`idle`, `busy`, `draining`, `error`, `offline`). */
+            runners: {
+                [key: string]: number;
+            };
+            /** @description Version of the server. */
+            server_version: string;
+            /** @description Runners whose version differs from the server's (at most a hundred). */
+            skew: components["schemas"]["VersionSkew"][];
+            /**
+             * Format: int64
+             * @description Of these, slots with a job.
+             */
+            slots_busy: number;
+            /**
+             * Format: int64
+             * @description Slots of runners that are connected.
+             */
+            slots_total: number;
+            /**
+             * Format: double
+             * @description Share of slots with a job, 0 to 1.
+             */
+            utilisation: number;
+        };
         /**
          * @description Software of a forge.
          * @enum {string}
@@ -2055,22 +2483,136 @@ export interface components {
             /** @description `ok` or `ready`. */
             status: string;
         };
+        /** @description How the server is. */
+        HealthView: {
+            /**
+             * Format: int64
+             * @description Transactions committed since then.
+             */
+            commits: number;
+            /** @description Its parts. */
+            components: components["schemas"]["ComponentHealth"][];
+            /**
+             * Format: double
+             * @description Milliseconds that a commit with its flush took, on average since then.
+             */
+            flush_ms: number;
+            /**
+             * Format: double
+             * @description Milliseconds that a commit takes now, measured with this request.
+             */
+            flush_now_ms?: number | null;
+            /**
+             * Format: int64
+             * @description Operations in them.
+             */
+            operations: number;
+            /**
+             * Format: int64
+             * @description Version of the schema of the database.
+             */
+            schema: number;
+            /** @description When it started. */
+            started_at: components["schemas"]["Timestamp"];
+            /** @description The worst state of its components. */
+            state: components["schemas"]["ComponentState"];
+            /**
+             * Format: int64
+             * @description Seconds since then.
+             */
+            uptime_seconds: number;
+            /** @description Version of the server. */
+            version: string;
+        };
         /** @description Body of `POST /api/v1/runners/{id}/heartbeat`; every field may be left out. */
         Heartbeat: {
             /**
              * @description Progress of the attempts it holds.
              * @default []
              */
-            attempts: components["schemas"]["AttemptReport"][];
+            attempts?: components["schemas"]["AttemptReport"][];
             /** @default null */
-            info: components["schemas"]["RunnerInfo"] | null;
+            info?: components["schemas"]["RunnerInfo"] | null;
             /** @default null */
-            resources: components["schemas"]["ResourceSample"] | null;
+            resources?: components["schemas"]["ResourceSample"] | null;
             /**
              * @description Version.
              * @default null
              */
-            version: string | null;
+            version?: string | null;
+        };
+        /** @description An account at an OpenID provider. */
+        Identity: {
+            /** @description Id of the provider in the settings of the server. */
+            provider: string;
+            /** @description The provider's name for the account (`sub`), which never changes. */
+            subject: string;
+        };
+        /** @description An annotation and whose it is. */
+        JobAnnotation: {
+            /** @description What it says. */
+            annotation: components["schemas"]["Annotation"];
+            /** @description The job. */
+            job: components["schemas"]["JobId"];
+            /** @description Its name. */
+            job_name: string;
+        };
+        /** @description Jobs of a run by where they stand or how they ended. */
+        JobCounts: {
+            /**
+             * Format: int64
+             * @description Cancelled.
+             * @default 0
+             */
+            cancelled?: number;
+            /**
+             * Format: int64
+             * @description Failed.
+             * @default 0
+             */
+            failure?: number;
+            /**
+             * Format: int64
+             * @description Ready for a runner.
+             * @default 0
+             */
+            queued?: number;
+            /**
+             * Format: int64
+             * @description With a runner.
+             * @default 0
+             */
+            running?: number;
+            /**
+             * Format: int64
+             * @description Skipped.
+             * @default 0
+             */
+            skipped?: number;
+            /**
+             * Format: int64
+             * @description Ended well.
+             * @default 0
+             */
+            success?: number;
+            /**
+             * Format: int64
+             * @description Ran out of time.
+             * @default 0
+             */
+            timed_out?: number;
+            /**
+             * Format: int64
+             * @description All of them.
+             * @default 0
+             */
+            total?: number;
+            /**
+             * Format: int64
+             * @description Waiting for other jobs, an approval or their turn.
+             * @default 0
+             */
+            waiting?: number;
         };
         /**
          * Format: int64
@@ -2083,27 +2625,27 @@ export interface components {
              * @description `ACTIONS_CACHE_URL`, with a slash at the end.
              * @default
              */
-            cache_url: string;
+            cache_url?: string;
             /**
              * @description `ACTIONS_ID_TOKEN_REQUEST_URL`; absent without `id-token: write`.
              * @default null
              */
-            id_token_url: string | null;
+            id_token_url?: string | null;
             /**
              * @description `ACTIONS_RESULTS_URL`, with a slash at the end.
              * @default
              */
-            results_url: string;
+            results_url?: string;
             /**
              * @description `ACTIONS_RUNTIME_TOKEN`: a JWT whose `scp` names run and job; ends with the attempt.
              * @default
              */
-            runtime_token: string;
+            runtime_token?: string;
             /**
              * @description `ACTIONS_RUNTIME_URL`, with a slash at the end.
              * @default
              */
-            runtime_url: string;
+            runtime_url?: string;
         };
         /** @description The unit that a runner executes. */
         JobSpec: {
@@ -2112,88 +2654,109 @@ export interface components {
              * @description How long steps may still run after a cancellation, in seconds.
              * @default 0
              */
-            cancel_timeout_seconds: number;
+            cancel_timeout_seconds?: number;
             /** @default null */
-            container: components["schemas"]["ContainerSpec"] | null;
+            container?: components["schemas"]["ContainerSpec"] | null;
             /** @description Contexts that belong to this job alone: `matrix`, `strategy`. */
             contexts?: Record<string, never>;
             /**
              * @description A failure of this job does not fail the run.
              * @default false
              */
-            continue_on_error: boolean;
+            continue_on_error?: boolean;
             /**
              * @description `defaults.run`, already merged (job over workflow).
              * @default {}
              */
-            defaults: components["schemas"]["RunDefaults"];
+            defaults?: components["schemas"]["RunDefaults"];
             /**
              * @description Environment, in layers from weakest to strongest (workflow, job); values are templates.
              * @default []
              */
-            env: {
+            env?: {
                 [key: string]: string;
             }[];
             /** @default null */
-            environment: components["schemas"]["EnvironmentUse"] | null;
+            environment?: components["schemas"]["EnvironmentUse"] | null;
             /**
              * Format: int64
              * @description A step that prints nothing for this many seconds is ended.
              * @default null
              */
-            idle_timeout_seconds: number | null;
+            idle_timeout_seconds?: number | null;
             /**
              * @description Id of the job in its document (`build`).
              * @default
              */
-            key: string;
+            key?: string;
             /**
              * @description What the job may use at most.
              * @default {}
              */
-            limits: components["schemas"]["Limits"];
+            limits?: components["schemas"]["Limits"];
+            /**
+             * @description The weakest boundary that the document accepts: a runner fails the job rather than run it in a
+             *     weaker one. (A job with `container` is placed as if it demanded that; here it does not, because
+             *     its image may turn out to be empty, and then it runs without.)
+             * @default process
+             */
+            min_boundary?: components["schemas"]["Boundary"];
             /**
              * @description Name for people (`build (linux, 1)`).
              * @default
              */
-            name: string;
+            name?: string;
             /**
              * @description Outputs of the job: templates, evaluated after the last step.
              * @default {}
              */
-            outputs: {
+            outputs?: {
                 [key: string]: string;
             };
             /**
              * @description `permissions` by scope (`contents` -> `read`), as in force for this job; absent means the default.
              * @default null
              */
-            permissions: {
+            permissions?: {
                 [key: string]: string;
             } | null;
             /**
              * @description Which secrets of the run the job sees.
              * @default all
              */
-            secrets: components["schemas"]["SecretAccess"];
+            secrets?: components["schemas"]["SecretAccess"];
             /**
              * @description `services`: containers beside the job, by name.
              * @default {}
              */
-            services: {
+            services?: {
                 [key: string]: components["schemas"]["ContainerSpec"];
             };
             /**
              * @description Steps in order.
              * @default []
              */
-            steps: components["schemas"]["StepSpec"][];
+            steps?: components["schemas"]["StepSpec"][];
             /**
              * Format: int64
              * @description Whole-job timeout in seconds.
              * @default 0
              */
-            timeout_seconds: number;
+            timeout_seconds?: number;
+        };
+        /** @description A summary and whose it is. */
+        JobSummary: {
+            /** @description The job. */
+            job: components["schemas"]["JobId"];
+            /** @description Its name. */
+            job_name: string;
+            /**
+             * Format: int32
+             * @description Index of the step.
+             */
+            step: number;
+            /** @description Markdown. */
+            text: string;
         };
         /** @description A job. */
         JobView: {
@@ -2222,6 +2785,8 @@ export interface components {
             key: string;
             /** @description Labels that it requires. */
             labels: components["schemas"]["Label"][];
+            /** @description Values of its leg of the matrix; only of a job that is one. */
+            matrix?: unknown;
             /** @description In words. */
             message?: string | null;
             /** @description Name for people. */
@@ -2264,6 +2829,33 @@ export interface components {
         };
         /** @description One label, kept as written, compared by its lower-case form. */
         Label: string;
+        /** @description Jobs that require a label. */
+        LabelDepth: {
+            /** @description The label. */
+            label: string;
+            /**
+             * Format: int64
+             * @description Connected runners that offer it.
+             */
+            runners: number;
+            /**
+             * Format: int64
+             * @description Jobs that wait.
+             */
+            waiting: number;
+        };
+        /** @description One thing that keeps a runner from a job. */
+        Lack: {
+            /** @description What kind of thing. */
+            kind: components["schemas"]["LackKind"];
+            /** @description In words, one for each label, limit or the like. */
+            words: string[];
+        };
+        /**
+         * @description Kinds of [`Lack`].
+         * @enum {string}
+         */
+        LackKind: "queue" | "labels" | "boundary" | "limits" | "version" | "error" | "draining" | "offline" | "busy";
         /** @description Resource limits: what a job asks for, or the most that a runner allows. */
         Limits: {
             /**
@@ -2271,19 +2863,223 @@ export interface components {
              * @description CPUs, fractions allowed.
              * @default null
              */
-            cpus: number | null;
+            cpus?: number | null;
             /**
              * Format: int64
              * @description Memory in bytes.
              * @default null
              */
-            memory_bytes: number | null;
+            memory_bytes?: number | null;
             /**
              * Format: int64
              * @description Processes and threads.
              * @default null
              */
-            pids: number | null;
+            pids?: number | null;
+        };
+        /** @description A change of a list: the data of an event of the same name. */
+        ListChange: {
+            /** @enum {string} */
+            change: "run";
+            /** @description Its row. */
+            run: components["schemas"]["RunView"];
+        } | {
+            /** @enum {string} */
+            change: "run_deleted";
+            /** @description The run. */
+            id: components["schemas"]["RunId"];
+        } | {
+            /** @enum {string} */
+            change: "runner";
+            /** @description The runner. */
+            runner: components["schemas"]["RunnerView"];
+        } | {
+            /** @enum {string} */
+            change: "runner_deleted";
+            /** @description The runner. */
+            id: components["schemas"]["RunnerId"];
+        } | {
+            /** @enum {string} */
+            change: "approvals";
+            /**
+             * Format: int64
+             * @description Approvals that are pending now.
+             */
+            waiting: number;
+        } | {
+            /** @enum {string} */
+            change: "reset";
+        };
+        /** @description Data of the event `end` of a stream that follows a log. */
+        LogEnd: {
+            attempt?: components["schemas"]["u32"] | null;
+            /**
+             * Format: int64
+             * @description Lines of the whole log.
+             */
+            total: number;
+        };
+        /** @description A line that is an error. */
+        LogError: {
+            /**
+             * Format: int64
+             * @description The line.
+             */
+            line: number;
+            /**
+             * Format: int32
+             * @description Index of the step.
+             */
+            step: number;
+            /** @description Its message, cut to some hundred characters. */
+            text: string;
+        };
+        /** @description A group of lines that can be folded. */
+        LogGroup: {
+            /**
+             * Format: int64
+             * @description Line of its title.
+             */
+            from: number;
+            /**
+             * Format: int32
+             * @description Index of the step.
+             */
+            step: number;
+            /** @description Its title. */
+            title: string;
+            /**
+             * Format: int64
+             * @description Its last line (`::endgroup::`, or the last one of its step); absent while it is open.
+             */
+            to?: number | null;
+        };
+        /** @description One line. */
+        LogLine: {
+            /** @description When the runner read its first byte. */
+            at: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Bytes of the whole line; only of one that is cut.
+             */
+            bytes?: number | null;
+            /** @description Only the beginning of the line is here. */
+            cut?: boolean;
+            /**
+             * Format: int64
+             * @description Its number, from 1.
+             */
+            n: number;
+            /**
+             * Format: int64
+             * @description Offset of its first byte in the log; only of one that is cut, whose rest is read as bytes.
+             */
+            offset?: number | null;
+            /**
+             * Format: int32
+             * @description Index of the step that wrote it.
+             */
+            step: number;
+            /** @description The stream of its first byte. */
+            stream: components["schemas"]["Stream"];
+            /** @description Its text without the line break; what is not UTF-8 is replaced. */
+            text: string;
+        };
+        /** @description Some lines of a log; also the data of an event `lines` of a stream that follows it. */
+        LogLines: {
+            attempt?: components["schemas"]["u32"] | null;
+            /**
+             * Format: int64
+             * @description Bytes of the whole log now.
+             */
+            bytes: number;
+            /** @description No more lines will come. */
+            complete: boolean;
+            /**
+             * Format: int64
+             * @description Number of the first line here, or of the one that would be.
+             */
+            from: number;
+            /** @description The lines, without gaps. */
+            lines: components["schemas"]["LogLine"][];
+            /**
+             * Format: int64
+             * @description Where to go on, if the log has more lines after these.
+             */
+            next?: number | null;
+            partial?: components["schemas"]["LogLine"] | null;
+            /**
+             * Format: int64
+             * @description A stream left out this many lines before `from`; they are read with `from` and `count`.
+             */
+            skipped?: number;
+            /**
+             * Format: int64
+             * @description Lines of the whole log now.
+             */
+            total: number;
+        };
+        /** @description A line that matches. */
+        LogMatch: {
+            /** @description Start and end of each match in the text of the line, in UTF-16 code units (the first hundred). */
+            at: number[][];
+            /**
+             * Format: int64
+             * @description The line.
+             */
+            line: number;
+            /**
+             * Format: int32
+             * @description Index of the step.
+             */
+            step: number;
+        };
+        /** @description Where things are in a log. */
+        LogOutline: {
+            attempt?: components["schemas"]["u32"] | null;
+            /** @description No more lines will come. */
+            complete: boolean;
+            /** @description Lines that are errors. */
+            errors: components["schemas"]["LogError"][];
+            /**
+             * Format: int64
+             * @description The first line that is an error (`::error`).
+             */
+            first_error?: number | null;
+            /** @description Groups (`::group::`), in the order of their first lines. */
+            groups: components["schemas"]["LogGroup"][];
+            /** @description Lines by step, in the order of their first lines. */
+            steps: components["schemas"]["StepLines"][];
+            /**
+             * Format: int64
+             * @description Lines of the whole log now.
+             */
+            total_lines: number;
+            /** @description There are more groups or errors than are listed here. */
+            truncated: boolean;
+        };
+        /** @description Lines with a text or a pattern. */
+        LogSearch: {
+            attempt?: components["schemas"]["u32"] | null;
+            /** @description The whole log was searched, to its last line of now. */
+            complete: boolean;
+            /**
+             * Format: int64
+             * @description Lines that match among those searched, listed or not.
+             */
+            count: number;
+            /** @description Lines that match, ascending, at most as many as were asked for. */
+            matches: components["schemas"]["LogMatch"][];
+            /**
+             * Format: int64
+             * @description Pass as `after` for further matches or to search on; absent at the end.
+             */
+            next?: number | null;
+            /**
+             * Format: int64
+             * @description Every line up to this one was searched.
+             */
+            searched_to: number;
         };
         /** @description Where a frame's bytes begin and what they are; they end where the next mark begins. */
         Mark: {
@@ -2333,6 +3129,22 @@ export interface components {
             name: string;
             /** @description The runner. */
             runner: components["schemas"]["RunnerId"];
+        };
+        /** @description An OpenID provider as the sign-in page shows it. */
+        OidcWay: {
+            /** @description Id; signing in starts at `/auth/oidc/{id}/start`. */
+            id: string;
+            /** @description Name for people. */
+            name: string;
+        };
+        /** @description The job that waits longest for a runner. */
+        OldestWaiting: {
+            /** @description The job. */
+            job: components["schemas"]["JobId"];
+            /** @description Its queue. */
+            queue: string;
+            /** @description Since when. */
+            since: components["schemas"]["Timestamp"];
         };
         /** @description One page of a list. */
         Page_ApprovalView: {
@@ -2507,6 +3319,8 @@ export interface components {
                 attempt: number;
                 /** @description Branch or tag (short name of the ref), if known. */
                 branch?: string | null;
+                /** @description Somebody asked for its cancellation. */
+                cancel_requested?: boolean;
                 /**
                  * Format: int64
                  * @description Change number: larger than that of any earlier change in this installation.
@@ -2520,6 +3334,11 @@ export interface components {
                 finished_at?: components["schemas"]["Timestamp"] | null;
                 /** @description The run. */
                 id: components["schemas"]["RunId"];
+                /** @description What was given as inputs; only in the view of a single run. */
+                inputs?: {
+                    [key: string]: unknown;
+                };
+                job_counts?: components["schemas"]["JobCounts"] | null;
                 /** @description Jobs; only in the view of a single run. */
                 jobs?: components["schemas"]["JobView"][] | null;
                 /** @description Dialect. */
@@ -2537,6 +3356,8 @@ export interface components {
                 project: string;
                 repository?: components["schemas"]["Repository"] | null;
                 rerun_of?: components["schemas"]["RunId"] | null;
+                /** @description The commit, if the run is about one. */
+                sha?: string | null;
                 started_at?: components["schemas"]["Timestamp"] | null;
                 /** @description Where it stands. */
                 status: components["schemas"]["Status"];
@@ -2583,6 +3404,8 @@ export interface components {
                 state: components["schemas"]["RunnerState"];
                 /** @description Version. */
                 version: string;
+                /** @description Its version is so far from the server's that it gets no jobs. */
+                version_too_far?: boolean;
             }[];
             /** @description Pass as `cursor` to get the next page; absent on the last. */
             next_cursor?: string | null;
@@ -2667,6 +3490,30 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description One page of a list. */
+        Page_UserView: {
+            /** @description The entries. */
+            items: {
+                /** @description Creation. */
+                created_at: components["schemas"]["Timestamp"];
+                /** @description May not sign in, and has no session. */
+                disabled: boolean;
+                /** @description Name for people; empty if there is none. */
+                display_name: string;
+                /** @description Whether the user can sign in with a password. */
+                has_password: boolean;
+                /** @description Id. */
+                id: components["schemas"]["UserId"];
+                identity?: components["schemas"]["Identity"] | null;
+                last_sign_in_at?: components["schemas"]["Timestamp"] | null;
+                /** @description Name, unique; case does not matter. */
+                name: string;
+                /** @description Role. */
+                role: components["schemas"]["Role"];
+            }[];
+            /** @description Pass as `cursor` to get the next page; absent on the last. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
         Page_VariableView: {
             /** @description The entries. */
             items: {
@@ -2709,6 +3556,11 @@ export interface components {
             /** @description What to do about it. */
             hint?: string | null;
             /**
+             * Format: int64
+             * @description With `too_many_requests`: seconds until the next try makes sense, as in `Retry-After`.
+             */
+            retry_after?: number | null;
+            /**
              * Format: int32
              * @description HTTP status.
              */
@@ -2717,6 +3569,27 @@ export interface components {
             title: string;
             /** @description `about:blank`: the code says it all. */
             type?: string;
+        };
+        /** @description Jobs of a queue. */
+        QueueDepth: {
+            /**
+             * Format: int64
+             * @description Of these, jobs that a group, `max-parallel` or a retry delay holds back.
+             */
+            held: number;
+            oldest_since?: components["schemas"]["Timestamp"] | null;
+            /** @description The queue. */
+            queue: string;
+            /**
+             * Format: int64
+             * @description Jobs with a runner.
+             */
+            running: number;
+            /**
+             * Format: int64
+             * @description Jobs that wait.
+             */
+            waiting: number;
         };
         /**
          * @description Why something ended as it did; stable words for machines.
@@ -2732,55 +3605,55 @@ export interface components {
              * @description Capabilities and system, if known already.
              * @default {}
              */
-            capabilities: {
+            capabilities?: {
                 [key: string]: string;
             };
             /**
              * @description Description.
              * @default
              */
-            description: string;
+            description?: string;
             /**
              * @description Labels.
              * @default []
              */
-            labels: components["schemas"]["Label"][];
+            labels?: components["schemas"]["Label"][];
             /**
              * @description Name; generated if absent. An existing offline runner of this name is taken over with `replace`.
              * @default null
              */
-            name: string | null;
+            name?: string | null;
             /**
              * @description It leaves after one job.
              * @default false
              */
-            one_off: boolean;
+            one_off?: boolean;
             /**
              * @description Queues.
              * @default []
              */
-            queues: string[];
+            queues?: string[];
             /**
              * @description Take over a runner of the same name.
              * @default false
              */
-            replace: boolean;
+            replace?: boolean;
             /**
              * Format: int32
              * @description Slots; 1 if absent.
              * @default null
              */
-            slots: number | null;
+            slots?: number | null;
             /**
              * @description Registration token, if not in the header; `registrationToken` is understood too.
              * @default null
              */
-            token: string | null;
+            token?: string | null;
             /**
              * @description Version of the runner; checked against the server's.
              * @default null
              */
-            version: string | null;
+            version?: string | null;
         };
         /** @description Answer to a registration: the only time the runner token is shown. */
         Registered: {
@@ -2817,22 +3690,22 @@ export interface components {
              * @description `OWNER/NAME`, where known.
              * @default null
              */
-            name: string | null;
+            name?: string | null;
             /**
              * @description Full ref, `refs/heads/main`.
              * @default null
              */
-            ref: string | null;
+            ref?: string | null;
             /**
              * @description Commit.
              * @default null
              */
-            sha: string | null;
+            sha?: string | null;
             /**
              * @description Anything that `git fetch` takes, without credentials.
              * @default
              */
-            url: string;
+            url?: string;
         };
         /** @description A repository. */
         RepositoryView: {
@@ -2880,10 +3753,15 @@ export interface components {
         /** @description Body of a re-run. */
         Rerun: {
             /**
+             * @description Steps say more (`ACTIONS_STEP_DEBUG`).
+             * @default false
+             */
+            debug?: boolean;
+            /**
              * @description Only jobs that did not succeed, and what depends on them.
              * @default false
              */
-            failed_only: boolean;
+            failed_only?: boolean;
         };
         /** @description Load of a machine at one moment. */
         ResourceSample: {
@@ -2892,19 +3770,42 @@ export interface components {
              * @description Busy share of all CPUs since the last sample, 0 to 1.
              * @default 0
              */
-            cpu: number;
+            cpu?: number;
             /**
              * Format: int64
              * @description Free bytes on the file system of the work directory.
              * @default 0
              */
-            disk_free_bytes: number;
+            disk_free_bytes?: number;
             /**
              * Format: int64
              * @description Memory in use, bytes.
              * @default 0
              */
-            memory_used_bytes: number;
+            memory_used_bytes?: number;
+        };
+        /** @description How long things are kept. */
+        Retention: {
+            /**
+             * Format: int64
+             * @description Artifacts at most.
+             */
+            artifacts_seconds?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of caches that a repository may keep.
+             */
+            caches_bytes_per_repository?: number | null;
+            /**
+             * Format: int64
+             * @description Caches that nobody uses.
+             */
+            caches_idle_seconds?: number | null;
+            /**
+             * Format: int64
+             * @description Completed runs with their logs; absent: for ever.
+             */
+            runs_seconds?: number | null;
         };
         /** @description Body of an approval or a rejection. */
         Review: {
@@ -2912,26 +3813,61 @@ export interface components {
              * @description In words, kept with the decision.
              * @default null
              */
-            comment: string | null;
+            comment?: string | null;
         };
+        /**
+         * @description What a user may do: the same as a token of the kind of that name.
+         * @enum {string}
+         */
+        Role: "admin" | "member" | "read_only";
         /** @description `defaults.run`. */
         RunDefaults: {
             /**
              * @description Shell (template).
              * @default null
              */
-            shell: string | null;
+            shell?: string | null;
             /**
              * @description Working directory, relative to the workspace (template).
              * @default null
              */
-            working_directory: string | null;
+            working_directory?: string | null;
+        };
+        /** @description Values that a list of runs can be filtered by. */
+        RunFacets: {
+            /** @description Who caused runs. */
+            actors: string[];
+            /** @description Branches. */
+            branches: string[];
+            /** @description Events. */
+            events: string[];
+            /** @description Dialects. */
+            kinds: string[];
+            /** @description Labels that jobs require. */
+            labels: string[];
+            /** @description Projects. */
+            projects: string[];
+            /** @description Names of runners. */
+            runners: string[];
+            /** @description One of the lists has more values than are given here. */
+            truncated: boolean;
+            /** @description Names of workflows. */
+            workflows: string[];
         };
         /**
          * Format: int64
          * @description One execution of one document.
          */
         RunId: number;
+        /** @description Annotations and summaries of all jobs of a run. */
+        RunReport: {
+            /** @description Notices, warnings and errors, by job. */
+            annotations: components["schemas"]["JobAnnotation"][];
+            /** @description Summaries, by job and step. */
+            summaries: components["schemas"]["JobSummary"][];
+            /** @description There are more than are given here. */
+            truncated: boolean;
+        };
         /** @description A run. */
         RunView: {
             /** @description Who caused it. */
@@ -2943,6 +3879,8 @@ export interface components {
             attempt: number;
             /** @description Branch or tag (short name of the ref), if known. */
             branch?: string | null;
+            /** @description Somebody asked for its cancellation. */
+            cancel_requested?: boolean;
             /**
              * Format: int64
              * @description Change number: larger than that of any earlier change in this installation.
@@ -2956,6 +3894,11 @@ export interface components {
             finished_at?: components["schemas"]["Timestamp"] | null;
             /** @description The run. */
             id: components["schemas"]["RunId"];
+            /** @description What was given as inputs; only in the view of a single run. */
+            inputs?: {
+                [key: string]: unknown;
+            };
+            job_counts?: components["schemas"]["JobCounts"] | null;
             /** @description Jobs; only in the view of a single run. */
             jobs?: components["schemas"]["JobView"][] | null;
             /** @description Dialect. */
@@ -2973,6 +3916,8 @@ export interface components {
             project: string;
             repository?: components["schemas"]["Repository"] | null;
             rerun_of?: components["schemas"]["RunId"] | null;
+            /** @description The commit, if the run is about one. */
+            sha?: string | null;
             started_at?: components["schemas"]["Timestamp"] | null;
             /** @description Where it stands. */
             status: components["schemas"]["Status"];
@@ -2990,34 +3935,39 @@ export interface components {
              * @description Strongest boundary that it offers.
              * @default process
              */
-            boundary: components["schemas"]["Boundary"];
+            boundary?: components["schemas"]["Boundary"];
             /**
              * @description Tools and their versions (`git` -> `2.39.5`).
              * @default {}
              */
-            capabilities: {
+            capabilities?: {
                 [key: string]: string;
             };
+            /**
+             * @description It has a container engine: it takes jobs with `container` or `services`.
+             * @default false
+             */
+            containers?: boolean;
             /**
              * @description Labels that it offers (the server adds those fixed at registration).
              * @default []
              */
-            labels: components["schemas"]["Label"][];
+            labels?: components["schemas"]["Label"][];
             /**
              * @description The most that a job may ask for.
              * @default {}
              */
-            limits: components["schemas"]["Limits"];
+            limits?: components["schemas"]["Limits"];
             /**
              * @description It leaves after one job.
              * @default false
              */
-            one_off: boolean;
+            one_off?: boolean;
             /**
              * @description Queues that it serves; empty means `default`.
              * @default []
              */
-            queues: string[];
+            queues?: string[];
             /**
              * @description The machine.
              * @default {
@@ -3030,7 +3980,7 @@ export interface components {
              *       "disk_bytes": 0
              *     }
              */
-            system: components["schemas"]["SystemInfo"];
+            system?: components["schemas"]["SystemInfo"];
         };
         /**
          * @description State of a runner as shown to people.
@@ -3079,6 +4029,8 @@ export interface components {
             state: components["schemas"]["RunnerState"];
             /** @description Version. */
             version: string;
+            /** @description Its version is so far from the server's that it gets no jobs. */
+            version_too_far?: boolean;
         };
         /** @description A schedule of a workflow. */
         ScheduleView: {
@@ -3109,7 +4061,7 @@ export interface components {
              * @description Templates by name of the secret that the called workflow sees.
              * @default {}
              */
-            values: {
+            values?: {
                 [key: string]: string;
             };
         };
@@ -3152,6 +4104,63 @@ export interface components {
             /** @description By whom. */
             updated_by: string;
         };
+        /** @description Numbers over time, in columns. */
+        Series: {
+            /** @description Moments, in seconds since the Unix epoch, ascending. */
+            at: number[];
+            /** @description Whose: `fleet`, `runner:ID`, `queue:NAME` or `label:NAME`. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Seconds from one point to the next.
+             */
+            step_seconds: number;
+            /**
+             * @description Values by column, one for each moment; `null` where nothing was measured.
+             *
+             *     `fleet`: `runners`, `slots`, `busy`, `waiting`, `running`. `runner:`: `cpu` (0 to 1), `memory`
+             *     and `disk_free` (bytes), `busy`, `slots`. `queue:` and `label:`: `depth`, `started` (jobs that
+             *     got a runner), `wait_p50` and `wait_p95` (seconds that these waited).
+             */
+            values: {
+                [key: string]: (number | null)[];
+            };
+        };
+        /** @description Names of series that have points. */
+        SeriesNames: {
+            /** @description The names, in order. */
+            names: string[];
+        };
+        /** @description Who is asking: the answer of `GET` and `POST /api/v1/session`. */
+        SessionView: {
+            /** @description How the audit log and the runs name the caller (`user:ada`, `token:3`). */
+            actor: string;
+            /**
+             * @description Send this as `X-Fleetfoot-CSRF` with everything that changes something; absent for bearer tokens,
+             *     which need none.
+             */
+            csrf_token?: string | null;
+            /** @description Name for people; never empty. */
+            display_name: string;
+            expires_at?: components["schemas"]["Timestamp"] | null;
+            /** @description How the caller signed in. */
+            method: components["schemas"]["SignInMethod"];
+            /** @description Name of the user, or of the token (empty if it has none). */
+            name: string;
+            /** @description The OpenID provider, with `oidc`. */
+            provider?: string | null;
+            /** @description What the caller may do. */
+            role: components["schemas"]["Role"];
+            token?: components["schemas"]["TokenId"] | null;
+            user?: components["schemas"]["UserId"] | null;
+        };
+        /** @description Body of `POST /api/v1/users/{id}/password`. Every other session of the user ends. */
+        SetPassword: {
+            /** @description The password until now: needed to change one's own. */
+            current?: string | null;
+            /** @description The new password, 8 to 1024 characters. */
+            password: string;
+        };
         /** @description Body of `PUT /api/v1/secrets/{name}` and `PUT /api/v1/variables/{name}`. */
         SetValue: {
             /** @description The value, at most 48 KiB. */
@@ -3162,6 +4171,36 @@ export interface components {
          * @enum {string}
          */
         Severity: "error" | "warning" | "info";
+        /** @description Body of `POST /api/v1/session`: either `name` and `password`, or `token`. */
+        SignIn: {
+            /**
+             * @description Name of a user.
+             * @default null
+             */
+            name?: string | null;
+            /**
+             * @description Password of the user.
+             * @default null
+             */
+            password?: string | null;
+            /**
+             * @description An API token: the session ends with it.
+             * @default null
+             */
+            token?: string | null;
+        };
+        /**
+         * @description How somebody signed in.
+         * @enum {string}
+         */
+        SignInMethod: "password" | "token" | "oidc" | "bearer";
+        /** @description The answer of `GET /api/v1/sign-in`: which ways there are. An API token is always one. */
+        SignInWays: {
+            /** @description OpenID providers. */
+            oidc: components["schemas"]["OidcWay"][];
+            /** @description Users with a password exist. */
+            password: boolean;
+        };
         /**
          * @description Where a run or a job stands.
          * @enum {string}
@@ -3203,6 +4242,24 @@ export interface components {
                 /** @description Id of the step. */
                 step: string;
             };
+        };
+        /** @description Lines of a step. */
+        StepLines: {
+            /**
+             * Format: int64
+             * @description Its first line.
+             */
+            first_line: number;
+            /**
+             * Format: int32
+             * @description Index of the step.
+             */
+            index: number;
+            /**
+             * Format: int64
+             * @description Its last line; lines of other steps may be in between.
+             */
+            last_line: number;
         };
         /** @description One step of an attempt. */
         StepReport: {
@@ -3262,6 +4319,49 @@ export interface components {
             /** @description `timeout-minutes` (template that gives a number). */
             timeout_minutes?: string | null;
         };
+        /** @description How much there is of something. */
+        Stock: {
+            /**
+             * Format: int64
+             * @description Bytes.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            count: number;
+        };
+        /** @description What takes how much room. */
+        StorageView: {
+            /**
+             * Format: int64
+             * @description Of these, logs that an object store has a copy of.
+             */
+            archived_logs: number;
+            /** @description Artifacts. */
+            artifacts: components["schemas"]["Stock"];
+            /** @description Caches. */
+            caches: components["schemas"]["Stock"];
+            /** @description The database with its write-ahead log. */
+            database: components["schemas"]["Stock"];
+            /**
+             * Format: int64
+             * @description Of these, free ones.
+             */
+            disk_free_bytes: number;
+            /**
+             * Format: int64
+             * @description Bytes of the file system of the data directory.
+             */
+            disk_total_bytes: number;
+            /** @description Logs on the disk of the server. */
+            logs: components["schemas"]["Stock"];
+            /** @description When the sizes were measured; they are measured at most once a minute. */
+            measured_at: components["schemas"]["Timestamp"];
+            /** @description How long things are kept. */
+            retention: components["schemas"]["Retention"];
+        };
         /**
          * @description Which stream the bytes came from.
          * @enum {string}
@@ -3274,50 +4374,50 @@ export interface components {
              *     server believes to be here but that is not listed is lost.
              * @default []
              */
-            attempts: components["schemas"]["AttemptReport"][];
+            attempts?: components["schemas"]["AttemptReport"][];
             /**
              * @description It finishes what it has and takes nothing new.
              * @default false
              */
-            draining: boolean;
+            draining?: boolean;
             /**
              * @description It cannot work, and why.
              * @default null
              */
-            error: string | null;
+            error?: string | null;
             /** @default null */
-            info: components["schemas"]["RunnerInfo"] | null;
+            info?: components["schemas"]["RunnerInfo"] | null;
             /**
              * @description Random id of this runner process. Two live processes with one identity
              *     (a cloned machine) are told apart by it: the newer fences the older.
              * @default
              */
-            instance: string;
+            instance?: string;
             /** @default null */
-            resources: components["schemas"]["ResourceSample"] | null;
+            resources?: components["schemas"]["ResourceSample"] | null;
             /**
              * Format: int64
              * @description Counts the syncs of this process, from 1; an older one never overrules a newer one.
              * @default 0
              */
-            sequence: number;
+            sequence?: number;
             /**
              * Format: int32
              * @description How many jobs it can hold at once.
              * @default 0
              */
-            slots: number;
+            slots?: number;
             /**
              * @description Version of the runner.
              * @default
              */
-            version: string;
+            version?: string;
             /**
              * Format: int64
              * @description How long the server may wait, in milliseconds; capped at 60,000.
              * @default 0
              */
-            wait_ms: number;
+            wait_ms?: number;
         };
         /** @description What should be. */
         SyncResponse: {
@@ -3325,43 +4425,43 @@ export interface components {
              * @description Attempts whose result is durable: forget them.
              * @default []
              */
-            acknowledged: components["schemas"]["AttemptRef"][];
+            acknowledged?: components["schemas"]["AttemptRef"][];
             /**
              * @description Attempts to take; repeated until the runner lists them.
              * @default []
              */
-            assignments: components["schemas"]["Assignment"][];
+            assignments?: components["schemas"]["Assignment"][];
             /**
              * @description Attempts to cancel; repeated until the runner says `cancelling` or `finished`.
              * @default []
              */
-            cancel: components["schemas"]["AttemptRef"][];
+            cancel?: components["schemas"]["AttemptRef"][];
             /**
              * @description Finish what you have and take nothing new.
              * @default false
              */
-            drain: boolean;
+            drain?: boolean;
             /**
              * @description Attempts that are not (or no longer) this runner's: kill them and discard what they made.
              * @default []
              */
-            fenced: components["schemas"]["AttemptRef"][];
+            fenced?: components["schemas"]["AttemptRef"][];
             /**
              * Format: int64
              * @description A busy runner whose syncs stay away for this long loses its leases, milliseconds.
              * @default 0
              */
-            lease_ms: number;
+            lease_ms?: number;
             /**
              * @description An operator removed this runner, or a newer process took its identity: end.
              * @default false
              */
-            shut_down: boolean;
+            shut_down?: boolean;
             /**
              * @description Version of the server.
              * @default
              */
-            version: string;
+            version?: string;
         };
         /** @description The machine of a runner. */
         SystemInfo: {
@@ -3369,40 +4469,40 @@ export interface components {
              * @description `x86_64`, `aarch64`.
              * @default
              */
-            arch: string;
+            arch?: string;
             /**
              * Format: int32
              * @description Logical CPUs.
              * @default 0
              */
-            cpus: number;
+            cpus?: number;
             /**
              * Format: int64
              * @description Size in bytes of the file system that holds the work directory.
              * @default 0
              */
-            disk_bytes: number;
+            disk_bytes?: number;
             /**
              * @description Host name.
              * @default
              */
-            hostname: string;
+            hostname?: string;
             /**
              * @description Kernel release.
              * @default
              */
-            kernel: string;
+            kernel?: string;
             /**
              * Format: int64
              * @description Memory in bytes.
              * @default 0
              */
-            memory_bytes: number;
+            memory_bytes?: number;
             /**
              * @description `linux`, `macos`, `windows`.
              * @default
              */
-            os: string;
+            os?: string;
         };
         /**
          * Format: date-time
@@ -3451,49 +4551,49 @@ export interface components {
              * @description Branch patterns; an empty list removes them.
              * @default null
              */
-            branches: string[] | null;
+            branches?: string[] | null;
             /**
              * @description Whether whoever caused the run may approve.
              * @default null
              */
-            prevent_self_review: boolean | null;
+            prevent_self_review?: boolean | null;
             /**
              * @description Reviewers; an empty list removes them.
              * @default null
              */
-            reviewers: string[] | null;
+            reviewers?: string[] | null;
             /**
              * Format: int32
              * @description Wait timer in minutes; 0 removes it.
              * @default null
              */
-            wait_minutes: number | null;
+            wait_minutes?: number | null;
         };
         /** @description Body of `PATCH /api/v1/repos/{id}`: what is absent stays. */
         UpdateRepository: {
             /** @default null */
-            fork_approval: components["schemas"]["ForkApproval"] | null;
+            fork_approval?: components["schemas"]["ForkApproval"] | null;
             /**
              * Format: int32
              * @description New interval of polling, seconds; 0 ends it.
              * @default null
              */
-            poll_seconds: number | null;
+            poll_seconds?: number | null;
             /**
              * @description New project.
              * @default null
              */
-            project: string | null;
+            project?: string | null;
             /**
              * @description Whether jobs of trusted runs get the access token.
              * @default null
              */
-            share_token: boolean | null;
+            share_token?: boolean | null;
             /**
              * @description New access token; an empty one removes it.
              * @default null
              */
-            token: string | null;
+            token?: string | null;
         };
         /** @description Body of `PATCH /api/v1/runners/{id}`. */
         UpdateRunner: {
@@ -3501,17 +4601,39 @@ export interface components {
              * @description New description.
              * @default null
              */
-            description: string | null;
+            description?: string | null;
             /**
              * @description Start or end draining.
              * @default null
              */
-            drain: boolean | null;
+            drain?: boolean | null;
             /**
              * @description New fixed labels (replace the old ones).
              * @default null
              */
-            labels: components["schemas"]["Label"][] | null;
+            labels?: components["schemas"]["Label"][] | null;
+        };
+        /** @description Body of `PATCH /api/v1/users/{id}`; what is absent stays. */
+        UpdateUser: {
+            /**
+             * @description `true` ends every session.
+             * @default null
+             */
+            disabled?: boolean | null;
+            /**
+             * @description New name for people.
+             * @default null
+             */
+            display_name?: string | null;
+            /** @default null */
+            identity?: components["schemas"]["Identity"] | null;
+            /** @default null */
+            role?: components["schemas"]["Role"] | null;
+            /**
+             * @description Takes the account at the OpenID provider away.
+             * @default false
+             */
+            unlink?: boolean;
         };
         /** @description Resources used by the processes of a step. */
         Usage: {
@@ -3520,31 +4642,55 @@ export interface components {
              * @description CPU time in the kernel, microseconds.
              * @default 0
              */
-            cpu_system_us: number;
+            cpu_system_us?: number;
             /**
              * Format: int64
              * @description CPU time in user mode, microseconds.
              * @default 0
              */
-            cpu_user_us: number;
+            cpu_user_us?: number;
             /**
              * Format: int64
              * @description Largest resident set, bytes.
              * @default 0
              */
-            max_rss_bytes: number;
+            max_rss_bytes?: number;
             /**
              * Format: int64
              * @description Bytes read from block devices.
              * @default 0
              */
-            read_bytes: number;
+            read_bytes?: number;
             /**
              * Format: int64
              * @description Bytes written to block devices.
              * @default 0
              */
-            write_bytes: number;
+            write_bytes?: number;
+        };
+        /**
+         * Format: int64
+         * @description A person who signs in.
+         */
+        UserId: number;
+        /** @description A user. */
+        UserView: {
+            /** @description Creation. */
+            created_at: components["schemas"]["Timestamp"];
+            /** @description May not sign in, and has no session. */
+            disabled: boolean;
+            /** @description Name for people; empty if there is none. */
+            display_name: string;
+            /** @description Whether the user can sign in with a password. */
+            has_password: boolean;
+            /** @description Id. */
+            id: components["schemas"]["UserId"];
+            identity?: components["schemas"]["Identity"] | null;
+            last_sign_in_at?: components["schemas"]["Timestamp"] | null;
+            /** @description Name, unique; case does not matter. */
+            name: string;
+            /** @description Role. */
+            role: components["schemas"]["Role"];
         };
         /** @description A variable. */
         VariableView: {
@@ -3563,6 +4709,17 @@ export interface components {
             /** @description Its value. */
             value: string;
         };
+        /** @description A runner whose version differs from the server's. */
+        VersionSkew: {
+            /** @description Its name. */
+            name: string;
+            /** @description The runner. */
+            runner: components["schemas"]["RunnerId"];
+            /** @description It is so far away that the runner gets no jobs. */
+            too_far: boolean;
+            /** @description Its version. */
+            version: string;
+        };
         /** @description Versions. */
         Versions: {
             /** @description Version of the API. */
@@ -3574,6 +4731,8 @@ export interface components {
         Why: {
             /** @description The job. */
             job: components["schemas"]["JobId"];
+            /** @description The runners that come nearest and what keeps each from the job (at most ten), while it waits. */
+            nearest?: components["schemas"]["Candidate"][];
             /** @description Every reason that holds, the decisive one first. Empty if it does not wait. */
             reasons: components["schemas"]["WhyReason"][];
             /** @description Where it stands. */
@@ -3608,6 +4767,11 @@ export interface components {
             code: "boundary_not_offered";
             /** @description What the job demands. */
             minimum: components["schemas"]["Boundary"];
+        } | {
+            /** @enum {string} */
+            code: "containers_not_offered";
+            /** @description Runners that match otherwise (at most twenty). */
+            runners: components["schemas"]["RunnerId"][];
         } | {
             /** @enum {string} */
             code: "limits_not_allowed";
@@ -3673,6 +4837,43 @@ export interface components {
             /** @enum {string} */
             code: "ready";
         };
+        /** @description An input of a workflow. */
+        WorkflowInput: {
+            /** @description Its value when it is not given. */
+            default?: unknown;
+            /** @description What it is for; empty if the document does not say. */
+            description: string;
+            /** @description Its name. */
+            name: string;
+            /** @description What a choice can be. */
+            options?: string[];
+            /** @description It must be given. */
+            required: boolean;
+            /** @description `string`, `boolean`, `number`, `choice` or `environment`. */
+            type: string;
+        };
+        /** @description Workflows of a repository at a commit. */
+        WorkflowList: {
+            /** @description The full ref. */
+            ref: string;
+            /** @description The commit. */
+            sha: string;
+            /** @description The workflows by path. */
+            workflows: components["schemas"]["WorkflowView"][];
+        };
+        /** @description A workflow of a repository. */
+        WorkflowView: {
+            /** @description It can be started by hand (`workflow_dispatch`). */
+            dispatch: boolean;
+            /** @description Why it cannot be used. */
+            error?: string | null;
+            /** @description Inputs for that, in the order of the document. */
+            inputs: components["schemas"]["WorkflowInput"][];
+            /** @description Its name, or its path if it has none. */
+            name: string;
+            /** @description Path within the repository. */
+            path: string;
+        };
         /** Format: int32 */
         u32: number;
     };
@@ -3705,8 +4906,11 @@ export type BoundaryRecord = components['schemas']['BoundaryRecord'];
 export type CacheList = components['schemas']['CacheList'];
 export type CacheView = components['schemas']['CacheView'];
 export type CancelRun = components['schemas']['CancelRun'];
+export type Candidate = components['schemas']['Candidate'];
 export type Code = components['schemas']['Code'];
 export type CompleteJob = components['schemas']['CompleteJob'];
+export type ComponentHealth = components['schemas']['ComponentHealth'];
+export type ComponentState = components['schemas']['ComponentState'];
 export type Conclusion = components['schemas']['Conclusion'];
 export type ContainerSpec = components['schemas']['ContainerSpec'];
 export type CreateBatch = components['schemas']['CreateBatch'];
@@ -3714,6 +4918,7 @@ export type CreateEnvironment = components['schemas']['CreateEnvironment'];
 export type CreateRun = components['schemas']['CreateRun'];
 export type CreateRunner = components['schemas']['CreateRunner'];
 export type CreateToken = components['schemas']['CreateToken'];
+export type CreateUser = components['schemas']['CreateUser'];
 export type Created = components['schemas']['Created'];
 export type CreatedBatch = components['schemas']['CreatedBatch'];
 export type CreatedJob = components['schemas']['CreatedJob'];
@@ -3727,20 +4932,40 @@ export type EnvironmentRules = components['schemas']['EnvironmentRules'];
 export type EnvironmentUse = components['schemas']['EnvironmentUse'];
 export type EnvironmentView = components['schemas']['EnvironmentView'];
 export type Epoch = components['schemas']['Epoch'];
+export type FleetView = components['schemas']['FleetView'];
 export type ForgeKind = components['schemas']['ForgeKind'];
 export type ForkApproval = components['schemas']['ForkApproval'];
 export type Health = components['schemas']['Health'];
+export type HealthView = components['schemas']['HealthView'];
 export type Heartbeat = components['schemas']['Heartbeat'];
+export type Identity = components['schemas']['Identity'];
+export type JobAnnotation = components['schemas']['JobAnnotation'];
+export type JobCounts = components['schemas']['JobCounts'];
 export type JobId = components['schemas']['JobId'];
 export type JobServices = components['schemas']['JobServices'];
 export type JobSpec = components['schemas']['JobSpec'];
+export type JobSummary = components['schemas']['JobSummary'];
 export type JobView = components['schemas']['JobView'];
 export type KeyRotated = components['schemas']['KeyRotated'];
 export type Label = components['schemas']['Label'];
+export type LabelDepth = components['schemas']['LabelDepth'];
+export type Lack = components['schemas']['Lack'];
+export type LackKind = components['schemas']['LackKind'];
 export type Limits = components['schemas']['Limits'];
+export type ListChange = components['schemas']['ListChange'];
+export type LogEnd = components['schemas']['LogEnd'];
+export type LogError = components['schemas']['LogError'];
+export type LogGroup = components['schemas']['LogGroup'];
+export type LogLine = components['schemas']['LogLine'];
+export type LogLines = components['schemas']['LogLines'];
+export type LogMatch = components['schemas']['LogMatch'];
+export type LogOutline = components['schemas']['LogOutline'];
+export type LogSearch = components['schemas']['LogSearch'];
 export type Mark = components['schemas']['Mark'];
 export type Marks = components['schemas']['Marks'];
 export type NearRunner = components['schemas']['NearRunner'];
+export type OidcWay = components['schemas']['OidcWay'];
+export type OldestWaiting = components['schemas']['OldestWaiting'];
 export type PageApprovalView = components['schemas']['Page_ApprovalView'];
 export type PageAuditEntry = components['schemas']['Page_AuditEntry'];
 export type PageDeliveryView = components['schemas']['Page_DeliveryView'];
@@ -3751,9 +4976,11 @@ export type PageRunnerView = components['schemas']['Page_RunnerView'];
 export type PageSecretUse = components['schemas']['Page_SecretUse'];
 export type PageSecretView = components['schemas']['Page_SecretView'];
 export type PageTokenView = components['schemas']['Page_TokenView'];
+export type PageUserView = components['schemas']['Page_UserView'];
 export type PageVariableView = components['schemas']['Page_VariableView'];
 export type Phase = components['schemas']['Phase'];
 export type Problem = components['schemas']['Problem'];
+export type QueueDepth = components['schemas']['QueueDepth'];
 export type Reason = components['schemas']['Reason'];
 export type RegisterRunner = components['schemas']['RegisterRunner'];
 export type Registered = components['schemas']['Registered'];
@@ -3762,9 +4989,13 @@ export type Repository = components['schemas']['Repository'];
 export type RepositoryView = components['schemas']['RepositoryView'];
 export type Rerun = components['schemas']['Rerun'];
 export type ResourceSample = components['schemas']['ResourceSample'];
+export type Retention = components['schemas']['Retention'];
 export type Review = components['schemas']['Review'];
+export type Role = components['schemas']['Role'];
 export type RunDefaults = components['schemas']['RunDefaults'];
+export type RunFacets = components['schemas']['RunFacets'];
 export type RunId = components['schemas']['RunId'];
+export type RunReport = components['schemas']['RunReport'];
 export type RunView = components['schemas']['RunView'];
 export type RunnerId = components['schemas']['RunnerId'];
 export type RunnerInfo = components['schemas']['RunnerInfo'];
@@ -3776,12 +5007,22 @@ export type SecretAccess = components['schemas']['SecretAccess'];
 export type SecretLayer = components['schemas']['SecretLayer'];
 export type SecretUse = components['schemas']['SecretUse'];
 export type SecretView = components['schemas']['SecretView'];
+export type Series = components['schemas']['Series'];
+export type SeriesNames = components['schemas']['SeriesNames'];
+export type SessionView = components['schemas']['SessionView'];
+export type SetPassword = components['schemas']['SetPassword'];
 export type SetValue = components['schemas']['SetValue'];
 export type Severity = components['schemas']['Severity'];
+export type SignIn = components['schemas']['SignIn'];
+export type SignInMethod = components['schemas']['SignInMethod'];
+export type SignInWays = components['schemas']['SignInWays'];
 export type Status = components['schemas']['Status'];
 export type StepAction = components['schemas']['StepAction'];
+export type StepLines = components['schemas']['StepLines'];
 export type StepReport = components['schemas']['StepReport'];
 export type StepSpec = components['schemas']['StepSpec'];
+export type Stock = components['schemas']['Stock'];
+export type StorageView = components['schemas']['StorageView'];
 export type Stream = components['schemas']['Stream'];
 export type SyncRequest = components['schemas']['SyncRequest'];
 export type SyncResponse = components['schemas']['SyncResponse'];
@@ -3793,11 +5034,18 @@ export type TokenView = components['schemas']['TokenView'];
 export type UpdateEnvironment = components['schemas']['UpdateEnvironment'];
 export type UpdateRepository = components['schemas']['UpdateRepository'];
 export type UpdateRunner = components['schemas']['UpdateRunner'];
+export type UpdateUser = components['schemas']['UpdateUser'];
 export type Usage = components['schemas']['Usage'];
+export type UserId = components['schemas']['UserId'];
+export type UserView = components['schemas']['UserView'];
 export type VariableView = components['schemas']['VariableView'];
+export type VersionSkew = components['schemas']['VersionSkew'];
 export type Versions = components['schemas']['Versions'];
 export type Why = components['schemas']['Why'];
 export type WhyReason = components['schemas']['WhyReason'];
+export type WorkflowInput = components['schemas']['WorkflowInput'];
+export type WorkflowList = components['schemas']['WorkflowList'];
+export type WorkflowView = components['schemas']['WorkflowView'];
 export type U32 = components['schemas']['u32'];
 export type $defs = Record<string, never>;
 export interface operations {
@@ -3818,6 +5066,13 @@ export interface operations {
                 content: {
                     "text/html": string;
                 };
+            };
+            /** @description The answer */
+            307: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
             503: {
@@ -3904,6 +5159,71 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_ApprovalView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_all_artifacts: {
+        parameters: {
+            query?: {
+                /** @description Project. */
+                project?: string;
+                /** @description Part of the name. */
+                name?: string;
+                /** @description Where the previous page ended. */
+                cursor?: number;
+                /** @description Entries of a page, 1 to 1000; 100 if absent. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ArtifactList"];
                 };
             };
             /** @description No token, or an unknown or ended one */
@@ -4161,6 +5481,20 @@ export interface operations {
     list_audit: {
         parameters: {
             query?: {
+                /** @description Who (`token:3`), exactly. */
+                actor?: string;
+                /** @description What: exactly, or everything that begins with it if it ends with a dot (`token.`). */
+                action?: string;
+                /** @description On what (`job:12`), exactly. */
+                target?: string;
+                /** @description Not before this moment. */
+                from?: components["schemas"]["Timestamp"];
+                /** @description Before this moment. */
+                to?: components["schemas"]["Timestamp"];
+                /** @description Part of any of its words. */
+                text?: string;
+                /** @description `json` (a page) if absent; `ndjson` and `csv` are all entries that match, as a stream. */
+                format?: "json" | "ndjson" | "csv";
                 /** @description `next_cursor` of the page before. */
                 cursor?: string;
                 /** @description Entries on the page, at most 200; 50 if absent. */
@@ -4172,13 +5506,15 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The answer */
+            /** @description Entries */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Page_AuditEntry"];
+                    "application/x-ndjson": string;
+                    "text/csv": string;
                 };
             };
             /** @description No token, or an unknown or ended one */
@@ -4894,6 +6230,177 @@ export interface operations {
             };
         };
     };
+    follow_lists: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Go on behind this change */
+                "Last-Event-ID"?: number | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["ListChange"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_fleet: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FleetView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_health: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HealthView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_job: {
         parameters: {
             query?: never;
@@ -5260,6 +6767,162 @@ export interface operations {
             };
         };
     };
+    follow_log_lines: {
+        parameters: {
+            query?: {
+                /** @description The attempt; the current or last one, or the first one to come, if absent. */
+                attempt?: components["schemas"]["u32"];
+                /** @description Number of the first line, from 1; 1 if absent. `Last-Event-ID` overrules it. */
+                from_line?: number;
+                /** @description When the log grows faster than it is read, go on at its end: `skipped` says how much was left out. */
+                skip?: boolean;
+            };
+            header?: {
+                /** @description Go on behind this line */
+                "Last-Event-ID"?: number | null;
+            };
+            path: {
+                /** @description The job */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events; the data of `lines`, and of `end` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["LogLines"];
+                    "application/json": components["schemas"]["LogEnd"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_log_lines: {
+        parameters: {
+            query?: {
+                /** @description The attempt; the current or last one if absent. */
+                attempt?: components["schemas"]["u32"];
+                /** @description Number of the first line, from 1; 1 if absent. */
+                from?: number;
+                /** @description Lines at most, up to 5,000; 500 if absent. Long lines make it fewer. */
+                count?: number;
+                /** @description Instead of `from` and `count`: so many lines at the end. */
+                tail?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The job */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogLines"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     read_log_marks: {
         parameters: {
             query?: {
@@ -5286,6 +6949,158 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Marks"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_log_outline: {
+        parameters: {
+            query?: {
+                /** @description The attempt; the current or last one if absent. */
+                attempt?: components["schemas"]["u32"];
+            };
+            header?: never;
+            path: {
+                /** @description The job */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogOutline"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    search_log: {
+        parameters: {
+            query?: {
+                /** @description The attempt; the current or last one if absent. */
+                attempt?: components["schemas"]["u32"];
+                /** @description A text, or a pattern. */
+                q?: string;
+                /** @description It is a pattern (a regular expression in the syntax of Rust's `regex`). */
+                regex?: boolean;
+                /** @description Letters must be the same. */
+                case?: boolean;
+                /** @description Only lines behind this one. */
+                after?: number;
+                /** @description Matches at most, up to 1,000; 200 if absent. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The job */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogSearch"];
                 };
             };
             /** @description No token, or an unknown or ended one */
@@ -6237,6 +8052,77 @@ export interface operations {
             };
             /** @description The body has a media type that is not read here */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_workflows: {
+        parameters: {
+            query?: {
+                /** @description A branch, a tag or a full ref; the default branch if absent. */
+                ref?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The repository */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkflowList"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7630,6 +9516,14 @@ export interface operations {
                 project?: string;
                 /** @description Name of the document. */
                 name?: string;
+                /** @description The same as `name`. */
+                workflow?: string;
+                /** @description A label that one of its jobs requires. */
+                label?: string;
+                /** @description Id or name of a runner that has one of its jobs, or had it last. */
+                runner?: string;
+                /** @description Part of its name, title, branch, commit or number (`#12`), in any case. */
+                text?: string;
                 /** @description Branch. */
                 branch?: string;
                 /** @description Who caused them. */
@@ -7866,6 +9760,62 @@ export interface operations {
             };
             /** @description The body has a media type that is not read here */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    run_facets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunFacets"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8424,6 +10374,74 @@ export interface operations {
             };
         };
     };
+    run_report: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunReport"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     rerun: {
         parameters: {
             query?: never;
@@ -8878,6 +10896,391 @@ export interface operations {
             };
         };
     };
+    get_series: {
+        parameters: {
+            query?: {
+                /** @description `fleet`, `runner:ID`, `queue:NAME` or `label:NAME`. */
+                name?: string;
+                /** @description Seconds since the Unix epoch; an hour before `to` if absent. */
+                from?: number;
+                /** @description Seconds since the Unix epoch; now if absent. */
+                to?: number;
+                /** @description Points at most, up to 5,000; 300 if absent. */
+                points?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Series"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_series: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SeriesNames"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_in: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignIn"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            /** @description The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The state does not allow this now */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body has a media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_out: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_in_ways: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInWays"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_storage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StorageView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_tokens: {
         parameters: {
             query?: never;
@@ -9069,6 +11472,506 @@ export interface operations {
             };
             /** @description No such thing, or not yours to know */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_users: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_UserView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateUser"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The state does not allow this now */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body has a media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdateUser"];
+            };
+        };
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The state does not allow this now */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body has a media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetPassword"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The state does not allow this now */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body has a media type that is not read here */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };

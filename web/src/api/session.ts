@@ -3,33 +3,14 @@
  * that scripts cannot read; this module only knows the person and the CSRF token.
  */
 import { queryOptions, type QueryClient } from '@tanstack/react-query';
-import { send, setCsrfToken } from './client';
+import { answer, api, setCsrfToken } from './client';
 import { ApiError } from './problem';
+import type { Role, SessionView, SignIn as SignInBody, SignInWays } from './schema.gen';
 
-/** What a person may do: look; start and steer runs; administer. */
-export type Role = 'read_only' | 'member' | 'admin';
+export type { Role, SignInWays };
 
 /** The person of this session. */
-export interface Session {
-  /** Name as shown. */
-  readonly name: string;
-  /** Role that the server goes by. */
-  readonly role: Role;
-  /** Sent back with every request that changes something. */
-  readonly csrf: string | null;
-}
-
-/** One way to sign in through somebody else. */
-export interface SignInLink {
-  readonly id: string;
-  readonly name: string;
-}
-
-/** Which ways to sign in this server offers. */
-export interface SignInWays {
-  readonly password: boolean;
-  readonly providers: readonly SignInLink[];
-}
+export type Session = SessionView;
 
 const RANK: Record<Role, number> = { read_only: 0, member: 1, admin: 2 };
 
@@ -38,12 +19,41 @@ export function mayAct(session: Session | null | undefined, needed: Role): boole
   return session != null && RANK[session.role] >= RANK[needed];
 }
 
+const HINT = 'fleetfoot.signed-in';
+
+/**
+ * Whether somebody may be signed in. The cookie itself cannot be seen from here;
+ * asking the server without need would be an error in the console of the browser.
+ */
+function maybeSignedIn(): boolean {
+  try {
+    return localStorage.getItem(HINT) !== null;
+  } catch {
+    return true;
+  }
+}
+
+function keepHint(signedIn: boolean): void {
+  try {
+    if (signedIn) localStorage.setItem(HINT, '1');
+    else localStorage.removeItem(HINT);
+  } catch {
+    // A browser that keeps nothing asks every time.
+  }
+}
+
+/** The browser goes to a provider of identities, and perhaps comes back with a session. */
+export function leavesToSignIn(): void {
+  keepHint(true);
+}
+
 /** The current session, or `null` if nobody is signed in. */
 export const sessionQuery = queryOptions({
   queryKey: ['session'],
   queryFn: async (): Promise<Session | null> => {
+    if (!maybeSignedIn()) return remember(null);
     try {
-      return remember(sessionOf(await (await send('/api/v1/session')).json()));
+      return remember(await answer(api.GET('/api/v1/session')));
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) return remember(null);
       throw error;
@@ -52,12 +62,11 @@ export const sessionQuery = queryOptions({
   staleTime: 5 * 60_000,
 });
 
-/** The ways to sign in. A server that does not tell offers a token alone. */
+/** The ways to sign in, beside an API token. */
 export const signInWaysQuery = queryOptions({
   queryKey: ['sign-in'],
-  queryFn: async (): Promise<SignInWays> => waysOf(await (await send('/api/v1/sign-in')).json()),
+  queryFn: async (): Promise<SignInWays> => answer(api.GET('/api/v1/sign-in')),
   staleTime: 60_000,
-  retry: false,
 });
 
 /** Begins a session with a name and a password, or with an API token. */
@@ -65,57 +74,26 @@ export async function signIn(
   queries: QueryClient,
   proof: { name: string; password: string } | { token: string },
 ): Promise<void> {
-  const response = await send('/api/v1/session', {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify(proof),
-  });
-  const session = remember(sessionOf(await response.json()));
+  const session = remember(await answer(api.POST('/api/v1/session', { body: proof as SignInBody })));
   queries.clear();
   queries.setQueryData(sessionQuery.queryKey, session);
 }
 
 /** Ends the session, here and at the server. */
 export async function signOut(queries: QueryClient): Promise<void> {
-  await send('/api/v1/session', { method: 'DELETE' });
+  await answer<unknown>(api.DELETE('/api/v1/session'));
+  forget(queries);
+}
+
+/** Forgets who was signed in, and everything that was known for that person. */
+export function forget(queries: QueryClient): void {
   remember(null);
   queries.clear();
   queries.setQueryData(sessionQuery.queryKey, null);
 }
 
 function remember(session: Session | null): Session | null {
-  setCsrfToken(session?.csrf ?? null);
+  setCsrfToken(session?.csrf_token ?? null);
+  keepHint(session !== null);
   return session;
-}
-
-function field(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
-}
-
-function text(value: unknown): string | null {
-  return typeof value === 'string' && value !== '' ? value : null;
-}
-
-function sessionOf(body: unknown): Session {
-  const user = field(body, 'user');
-  const named = text(field(body, 'name')) ?? text(user) ?? text(field(user, 'name'));
-  const role = text(field(body, 'role')) ?? text(field(user, 'role'));
-  return {
-    name: named ?? 'somebody',
-    role: role === 'admin' || role === 'member' ? role : 'read_only',
-    csrf: text(field(body, 'csrf')) ?? text(field(body, 'csrf_token')),
-  };
-}
-
-function waysOf(body: unknown): SignInWays {
-  const providers = field(body, 'oidc') ?? field(body, 'providers');
-  return {
-    password: field(body, 'password') !== false,
-    providers: Array.isArray(providers)
-      ? providers.flatMap((provider: unknown) => {
-          const id = text(field(provider, 'id'));
-          return id ? [{ id, name: text(field(provider, 'name')) ?? id }] : [];
-        })
-      : [],
-  };
 }

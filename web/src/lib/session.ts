@@ -2,7 +2,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { mayAct, sessionQuery, type Role, type Session } from '../api/session';
 
-const NOBODY: Session = { name: '', role: 'read_only', csrf: null };
+const NOBODY: Session = { name: '', display_name: '', role: 'read_only', method: 'token', actor: '' };
 
 /** Who is signed in. In the moment of signing out it is somebody who may nothing. */
 export function useSession(): Session {

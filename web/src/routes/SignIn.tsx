@@ -2,8 +2,9 @@
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useRouter, useSearch } from '@tanstack/react-router';
 import { useState, type FormEvent } from 'react';
-import { signIn, signInWaysQuery } from '../api/session';
+import { leavesToSignIn, signIn, signInWaysQuery } from '../api/session';
 import { usePageTitle } from '../lib/title';
+import { Mark } from '../ui/Mark';
 import { Failed } from '../ui/states';
 import './sign-in.css';
 
@@ -13,18 +14,24 @@ export function SignIn() {
   const { back } = useSearch({ from: '/sign-in' });
   const ways = useQuery(signInWaysQuery);
   const [withToken, setWithToken] = useState(false);
-  const password = !withToken && ways.data?.password !== false;
+  // Which form is right is known in a moment; one that changes under the hands would be worse.
+  const ready = !ways.isPending;
+  const password = !withToken && ways.data?.password === true;
   return (
     <main className="sign-in">
+      <Mark />
       <h1>Sign in to Fleetfoot</h1>
-      <ProofForm key={String(password)} password={password} back={back} />
-      <button type="button" className="button ghost" onClick={() => setWithToken(!withToken)}>
-        {password ? 'Use an API token instead' : 'Use a name and a password instead'}
-      </button>
-      {ways.data?.providers.map((provider) => (
+      {ready && <ProofForm key={String(password)} password={password} back={back} />}
+      {ways.data?.password && (
+        <button type="button" className="button ghost" onClick={() => setWithToken(!withToken)}>
+          {password ? 'Use an API token instead' : 'Use a name and a password instead'}
+        </button>
+      )}
+      {ways.data?.oidc.map((provider) => (
         <a
           key={provider.id}
           className="button"
+          onClick={leavesToSignIn}
           href={`/auth/oidc/${encodeURIComponent(provider.id)}/start?back=${encodeURIComponent(back ?? '/ui/')}`}
         >
           Sign in with {provider.name}
@@ -32,9 +39,12 @@ export function SignIn() {
       ))}
       <p className="muted">
         {password ? (
-          <>An admin creates users: <code>fleetfoot user add NAME</code></>
+          <>An admin creates users: <code>fleetfoot user create NAME</code></>
         ) : (
-          <>The server's machine has an admin token in its data directory; <code>fleetfoot token create</code> makes more.</>
+          <>
+            The server printed an admin token when it first started. With it, <code>fleetfoot token create</code> makes
+            more, and <code>fleetfoot user create</code> makes users with passwords.
+          </>
         )}
       </p>
     </main>

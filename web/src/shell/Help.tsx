@@ -2,8 +2,9 @@
 import { Dialog } from '../ui/Dialog';
 
 const KEYS: readonly (readonly [group: string, keys: readonly (readonly [string, string])[]])[] = [
-  ['Everywhere', [['Ctrl K', 'Search and commands'], ['?', 'This help'], ['Esc', 'Close what is open']]],
-  ['Lists', [['j', 'Next entry'], ['k', 'Previous entry'], ['Enter', 'Open the entry'], ['/', 'Search']]],
+  ['Everywhere', [['Ctrl K', 'Search and commands'], ['g r', 'Go to runs'], ['?', 'This help'], ['Esc', 'Close what is open']]],
+  ['Lists', [['j', 'Next entry'], ['k', 'Previous entry'], ['Enter', 'Open the entry'], ['/', 'Search'], ['n', 'New run']]],
+  ['A run', [['j', 'Next job'], ['k', 'Previous job'], ['Enter', 'Open the job']]],
 ];
 
 /** The dialog with every key and what it does. */

@@ -1,7 +1,9 @@
 /** The command palette: type a few letters, press Enter. */
+import { useQueryClient, type InfiniteData } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
 import { useId, useState, type KeyboardEvent } from 'react';
 import type { Session } from '../api/session';
+import type { RunView } from '../api/types';
 import { setTheme } from '../lib/theme';
 import { Dialog } from '../ui/Dialog';
 import { Icon, type IconName } from '../ui/Icon';
@@ -20,7 +22,9 @@ export default function Palette(props: { session: Session; onClose: () => void; 
   const [text, setText] = useState('');
   const [at, setAt] = useState(0);
   const list = useId();
-  const commands = matching(useCommands(props), text);
+  const all = useCommands(props);
+  const found = useFound(text.trim());
+  const commands = [...matching(all, text), ...found];
   const chosen = Math.min(at, commands.length - 1);
 
   const run = (command: Command | undefined): void => {
@@ -85,6 +89,35 @@ function useCommands({ session, onHelp }: { session: Session; onHelp: () => void
     { id: 'dark', label: 'Theme: dark', icon: 'moon', act: () => setTheme('dark') },
     { id: 'system', label: 'Theme: as the system', icon: 'system', act: () => setTheme('system') },
     { id: 'help', label: 'Keys and help', icon: 'help', act: onHelp },
+  ];
+}
+
+/** Most runs that are offered. */
+const MOST_RUNS = 6;
+
+/** Runs that the page knows already and that the words fit, and a search for all others. */
+function useFound(text: string): readonly Command[] {
+  const navigate = useNavigate();
+  const queries = useQueryClient();
+  if (text === '') return [];
+  const open = (run: string) => () => void navigate({ to: '/runs/$run', params: { run } });
+  const known = new Map<number, RunView>();
+  for (const [, data] of queries.getQueriesData<InfiniteData<{ items: RunView[] }>>({ queryKey: ['runs', 'list'] })) {
+    for (const run of data?.pages[0]?.items ?? []) known.set(run.id, run);
+  }
+  const words = text.toLowerCase().split(/\s+/);
+  const runs = [...known.values()]
+    .filter((run) => {
+      const about = `${run.title} ${run.name} #${run.number} ${run.branch ?? ''} ${run.project}`.toLowerCase();
+      return words.every((word) => about.includes(word));
+    })
+    .slice(0, MOST_RUNS)
+    .map((run): Command => ({ id: `run-${run.id}`, label: `${run.title} #${run.number}`, icon: 'right', act: open(String(run.id)) }));
+  const id = /^\d{1,15}$/.test(text) ? [{ id: 'by-id', label: `Open run ${text}`, icon: 'right', act: open(text) } as const] : [];
+  return [
+    ...id,
+    ...runs,
+    { id: 'search', label: `Search runs for “${text}”`, icon: 'search', act: () => void navigate({ to: '/runs', search: { text } }) },
   ];
 }
 

@@ -4,13 +4,14 @@
  */
 import { useQueryClient } from '@tanstack/react-query';
 import { Link, Outlet, useRouter } from '@tanstack/react-router';
-import { lazy, Suspense, useEffect, useState } from 'react';
+import { lazy, Suspense, useEffect, useRef, useState } from 'react';
 import { signOut, type Session } from '../api/session';
 import { useSession } from '../lib/session';
 import { setTheme, useTheme, type Theme } from '../lib/theme';
 import { useKeys } from '../lib/keys';
 import { openFeed } from '../live/feed';
 import { Icon, type IconName } from '../ui/Icon';
+import { Mark } from '../ui/Mark';
 import { Menu, MenuChoice, MenuItem, MenuLine } from '../ui/Menu';
 import { complain, Toasts } from '../ui/toasts';
 import { Banner } from './Banner';
@@ -26,13 +27,28 @@ const THEMES: readonly { value: Theme; label: string; icon: IconName }[] = [
   { value: 'dark', label: 'Dark', icon: 'moon' },
 ];
 
+/** How soon the second key of two has to follow, milliseconds. */
+const GO_MS = 1_200;
+
 /** The frame. */
 export function Shell() {
   const session = useSession();
   const [help, setHelp] = useState(false);
   const [palette, setPalette] = useState(false);
   useEffect(openFeed, []);
+  const router = useRouter();
+  const armed = useRef(0);
   useKeys({
+    // `g` and then the key of a part, shortly after it.
+    g: () => (armed.current = Date.now()),
+    ...Object.fromEntries(
+      sections(session).map((section) => [
+        section.key,
+        () => {
+          if (Date.now() - armed.current < GO_MS) void router.navigate({ to: section.to });
+        },
+      ]),
+    ),
     '?': () => setHelp(true),
     'mod+k': () => setPalette((open) => !open),
   });
@@ -55,7 +71,7 @@ export function Shell() {
           ))}
         </nav>
         <span className="grow" />
-        <button type="button" className="button ghost" onClick={() => setPalette(true)} aria-label="Search and commands" aria-keyshortcuts="Control+K">
+        <button type="button" className="button ghost" onClick={() => setPalette(true)} aria-label="Search and commands, Ctrl K" aria-keyshortcuts="Control+K">
           <Icon name="search" />
           <kbd className="kbd hide-narrow">Ctrl K</kbd>
         </button>
@@ -94,15 +110,15 @@ function PersonMenu({ session }: { session: Session }) {
   return (
     <Menu
       trigger={
-        <button type="button" className="button ghost" aria-label={`Menu of ${session.name}`}>
+        <button type="button" className="button ghost" aria-label={`Menu of ${session.display_name}`}>
           <Icon name="user" />
-          <span className="hide-narrow cut person">{session.name}</span>
+          <span className="hide-narrow cut person">{session.display_name}</span>
           <Icon name="down" className="hide-narrow" />
         </button>
       }
     >
       <p className="menu-label">
-        {session.name} · {session.role.replace('_', '-')}
+        {session.display_name} · {session.role.replace('_', '-')}
       </p>
       <MenuLine />
       <MenuChoice label="Theme" value={theme} onChange={setTheme} choices={THEMES} />
@@ -111,14 +127,5 @@ function PersonMenu({ session }: { session: Session }) {
         Sign out
       </MenuItem>
     </Menu>
-  );
-}
-
-function Mark() {
-  return (
-    <svg viewBox="0 0 32 32" className="mark" aria-hidden="true">
-      <rect width="32" height="32" rx="8" />
-      <path d="M11 24V8h11M11 16h8" />
-    </svg>
   );
 }

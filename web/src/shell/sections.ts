@@ -14,7 +14,11 @@ export interface Section {
   readonly key: string;
 }
 
-const ALL: readonly Section[] = [{ to: '/runs', label: 'Runs', icon: 'runs', role: 'read_only', key: 'r' }];
+const ALL: readonly Section[] = [
+  { to: '/runs', label: 'Runs', icon: 'runs', role: 'read_only', key: 'r' },
+  { to: '/runners', label: 'Fleet', icon: 'fleet', role: 'read_only', key: 'f' },
+  { to: '/admin', label: 'Administration', icon: 'admin', role: 'admin', key: 'a' },
+];
 
 /** The parts that a person may see. */
 export function sections(session: Session): readonly Section[] {

@@ -24,6 +24,7 @@ export function Dialog(props: {
         <div className="dialog-overlay" />
         <Base.Content
           className={props.size === 'wide' ? 'dialog wide' : 'dialog'}
+          onOpenAutoFocus={focusBody}
           {...(props.description ? {} : { 'aria-describedby': undefined })}
         >
           <div className="dialog-head">
@@ -40,4 +41,14 @@ export function Dialog(props: {
       </Base.Portal>
     </Base.Root>
   );
+}
+
+/** Focus goes to the first thing in the body that can be filled in or pressed, not to the cross. */
+function focusBody(event: Event): void {
+  const dialog = event.currentTarget;
+  if (!(dialog instanceof HTMLElement)) return;
+  const first = dialog.querySelector<HTMLElement>('.dialog-body :is(input, select, textarea, button):not(:disabled)');
+  if (!first) return;
+  event.preventDefault();
+  first.focus();
 }

@@ -2,6 +2,7 @@
 
 mod artifact;
 mod batch;
+mod boundaries;
 mod cancel;
 mod control;
 mod dispatch;
@@ -20,9 +21,28 @@ use crate::Setting;
 use crate::report::Measure;
 use anyhow::bail;
 
-const ROWS: [&str; 17] = [
-    "start", "local", "steps", "plan", "expr", "memory", "dispatch", "cancel", "noop", "matrix", "control",
-    "batch", "log", "artifact", "idle", "queued", "webhook",
+const ROWS: [&str; 21] = [
+    "start",
+    "local",
+    "steps",
+    "plan",
+    "expr",
+    "memory",
+    "dispatch",
+    "cancel",
+    "noop",
+    "matrix",
+    "control",
+    "batch",
+    "log",
+    "artifact",
+    "idle",
+    "queued",
+    "webhook",
+    "boundary-starts",
+    "boundary-gvisor",
+    "boundary-containers",
+    "boundary-cpu",
 ];
 
 /// The rows with these names, in the order of the table; all if none is named.
@@ -53,6 +73,10 @@ pub(crate) async fn measure(row: &str, setting: &Setting) -> anyhow::Result<Vec<
         "idle" => idle::measure(setting).await,
         "queued" => queued::measure(setting).await,
         "webhook" => webhook::measure(setting).await,
+        "boundary-starts" => boundaries::starts(setting).await,
+        "boundary-gvisor" => boundaries::gvisor(setting).await,
+        "boundary-containers" => boundaries::containers(setting).await,
+        "boundary-cpu" => boundaries::cpu(setting).await,
         other => bail!("there is no row '{other}'"),
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod logs;
 pub(crate) mod repo;
 pub(crate) mod run;
 pub(crate) mod runner;
+pub(crate) mod runner_boundaries;
 pub(crate) mod scope;
 pub(crate) mod secret;
 pub(crate) mod server;

@@ -10,7 +10,7 @@ use crate::error::{CliError, Exit, Result};
 use crate::graph;
 use crate::live::{self, OnInterrupt, Options};
 use crate::loader;
-use crate::local::Local;
+use crate::local::{Local, Place};
 use crate::logs::Sink;
 use crate::output::{self, Format};
 use crate::render;
@@ -20,7 +20,9 @@ use fleetfoot_actions::CacheConfig;
 use fleetfoot_model::api::{CreateRun, RunView};
 use fleetfoot_model::plan::Document;
 use fleetfoot_model::spec::Repository;
-use fleetfoot_model::{Diagnostics, Source};
+use fleetfoot_model::{Boundary, Diagnostics, Label, Source};
+use fleetfoot_runner::PartialConfig;
+use fleetfoot_runner::config::EngineChoice;
 use fleetfoot_workflow::WorkflowDocument;
 use futures_util::future::join_all;
 use indexmap::IndexMap;
@@ -53,9 +55,15 @@ pub(crate) struct RunArgs {
     workflows: Option<PathBuf>,
     #[command(flatten)]
     params: ParamArgs,
-    /// Where jobs with a label run; `host` is this machine, which takes every label anyway (repeatable)
-    #[arg(long, short = 'P', value_name = "LABEL=host")]
+    /// Where jobs with a label run: on this machine, or in a container of an image (repeatable)
+    #[arg(long, short = 'P', value_name = "LABEL=host|docker://IMAGE")]
     platform: Vec<String>,
+    /// How jobs are fenced off that do not ask for more: process, sandbox, container, gvisor [default: process]
+    #[arg(long, value_name = "BOUNDARY")]
+    boundary: Option<Boundary>,
+    /// Container engine: auto, docker, podman, off, or the path of a socket [default: auto]
+    #[arg(long, value_name = "ENGINE")]
+    container_engine: Option<EngineChoice>,
     /// Take actions from the bare repositories OWNER/REPO.git in this directory, not from GitHub
     #[arg(long, value_name = "DIR")]
     action_mirror: Option<PathBuf>,
@@ -88,7 +96,7 @@ pub(crate) struct Chosen {
 }
 
 pub(crate) async fn run(args: Box<RunArgs>, format: Format) -> Result {
-    platforms(&args.platform)?;
+    let place = place(&args)?;
     let chosen = choose(&args)?;
     let request = args.params.create_run()?;
     if args.list || args.dry_run {
@@ -110,7 +118,7 @@ pub(crate) async fn run(args: Box<RunArgs>, format: Format) -> Result {
     let slots = args.slots.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
     });
-    let local = Local::start(slots, overlay, actions(args.action_mirror.as_deref())?).await?;
+    let local = Local::start(slots, overlay, actions(args.action_mirror.as_deref())?, place).await?;
     let artifacts = args.artifact_dir.unwrap_or_else(|| PathBuf::from(ARTIFACTS));
     let result = match execute(&local, requests, format).await {
         Ok(runs) => export(&local, &runs, &artifacts).await.map(|()| runs),
@@ -191,26 +199,38 @@ fn finish(runs: &[RunView], format: Format) -> Result {
     Ok([Exit::Failed, Exit::Cancelled].into_iter().find(|e| ends.contains(e)).unwrap_or(Exit::Ok))
 }
 
-/// This machine takes every label; what cannot be had is said before anything starts.
-fn platforms(given: &[String]) -> Result<()> {
+/// How jobs are fenced off: the settings of a runner on this machine (its variables), and over them flags.
+fn place(args: &RunArgs) -> Result<Place> {
+    let flags = PartialConfig {
+        boundary: args.boundary,
+        container_engine: args.container_engine.clone(),
+        ..PartialConfig::default()
+    };
+    let config = PartialConfig::from_env(|name| std::env::var(name).ok())
+        .and_then(|layer| layer.overlaid_by(flags).resolve())
+        .map_err(|e| CliError::usage(e.to_string()))?;
+    Ok(Place { boundaries: config.boundaries, images: platforms(&args.platform)? })
+}
+
+/// This machine takes every label; what cannot be had is said before anything starts. Answers the images.
+fn platforms(given: &[String]) -> Result<Vec<(Label, String)>> {
+    let mut images = Vec::new();
     for text in given {
         let Some((label, target)) = text.split_once('=').filter(|(l, _)| !l.is_empty()) else {
-            return Err(CliError::usage(format!("-P '{text}' is not LABEL=host")));
+            return Err(CliError::usage(format!("-P '{text}' is not LABEL=host or LABEL=docker://IMAGE")));
         };
-        match target {
-            "host" | "-self-hosted" => {}
-            target if target.starts_with("docker://") => {
-                return Err(CliError::usage(format!("-P {text}: containers come with a later version"))
-                    .hint("jobs run as processes of this user")
-                    .next(format!("fleetfoot run -P {label}=host")));
+        match (target, target.strip_prefix("docker://")) {
+            ("host" | "-self-hosted", _) => {}
+            (_, Some(image)) if !image.is_empty() && !image.starts_with('-') => {
+                images.push((Label::from(label), image.to_owned()));
             }
             _ => {
                 return Err(CliError::usage(format!("-P {text}: '{target}' is not a place where jobs run"))
-                    .hint(format!("write -P {label}=host")));
+                    .hint(format!("write -P {label}=host, or -P {label}=docker://IMAGE")));
             }
         }
     }
-    Ok(())
+    Ok(images)
 }
 
 fn choose(args: &RunArgs) -> Result<Vec<Chosen>> {
@@ -336,9 +356,10 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_is_a_place() {
-        assert!(platforms(&["ubuntu-latest=host".to_owned(), "x=-self-hosted".to_owned()]).is_ok());
-        for bad in ["ubuntu-latest", "=host", "x=docker://node:20", "x=vm"] {
+    fn this_machine_and_images_are_places() {
+        let given = ["ubuntu-latest=host", "x=-self-hosted", "y=docker://node:20"].map(str::to_owned);
+        assert_eq!(platforms(&given).unwrap(), [(Label::from("y"), "node:20".to_owned())]);
+        for bad in ["ubuntu-latest", "=host", "x=docker://", "x=docker://--privileged", "x=vm"] {
             assert_eq!(platforms(&[bad.to_owned()]).unwrap_err().exit, Exit::Usage, "{bad}");
         }
     }

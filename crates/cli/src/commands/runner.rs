@@ -1,8 +1,9 @@
 //! `runner`: an agent on this machine, from configuration to its end. What a
 //! runner does is in the crate of that name.
 
+use crate::commands::runner_boundaries::{self, BoundarySettings, PruneArgs};
 use crate::error::{CliError, Exit, Result};
-use crate::local_runner::no_processes;
+use crate::local_runner::{no_processes, not_ready};
 use crate::logging;
 use crate::output::{self, Format};
 use crate::style::Style;
@@ -27,6 +28,7 @@ pub(crate) enum RunnerCommand {
     Up(UpArgs),
     Unregister(PlainArgs),
     Validate(ValidateArgs),
+    Prune(PruneRunnerArgs),
     Status(StatusArgs),
     /// Print a systemd unit for a runner
     #[command(
@@ -83,6 +85,20 @@ pub(crate) struct PlainArgs {
 #[command(after_help = "Examples:\n  fleetfoot runner validate --config /etc/fleetfoot/runner.toml\n\n\
     Exits 1 if a check failed; warnings do not count.")]
 pub(crate) struct ValidateArgs {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// List or remove finished containers that were kept for inspection
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  fleetfoot runner prune --list\n  fleetfoot runner prune --older-than 2h\n  \
+    fleetfoot runner prune --all --output json\n\n\
+    Without a choice, those go that `container_keep_count` and `container_keep_age` do not keep."
+)]
+pub(crate) struct PruneRunnerArgs {
+    #[command(flatten)]
+    prune: PruneArgs,
     #[command(flatten)]
     settings: Settings,
 }
@@ -194,6 +210,8 @@ struct Settings {
     /// Mark lines of standard error in the log
     #[arg(long)]
     separate_stderr: bool,
+    #[command(flatten)]
+    boundaries: BoundarySettings,
 }
 
 impl Settings {
@@ -204,6 +222,7 @@ impl Settings {
                 given.iter().flat_map(|l| l.split(',')).map(|l| l.trim().to_owned()).collect();
             (!all.is_empty()).then_some(all)
         };
+        let boundaries = self.boundaries.flags();
         Ok(PartialConfig {
             server: self.server.clone(),
             token: self.registration_token()?,
@@ -234,6 +253,7 @@ impl Settings {
             fetch_checkout: self.fetch_checkout.then_some(true),
             node: self.node.clone(),
             separate_stderr: self.separate_stderr.then_some(true),
+            ..boundaries
         })
     }
 
@@ -329,6 +349,7 @@ pub(crate) async fn run(command: RunnerCommand, format: Format) -> Result {
         RunnerCommand::Up(args) => up(&args.settings, format).await,
         RunnerCommand::Unregister(args) => unregister(&args.settings, format).await,
         RunnerCommand::Validate(args) => validate(&args.settings, format).await,
+        RunnerCommand::Prune(args) => args.prune.run(&args.settings.load()?, format).await,
         RunnerCommand::Status(args) => status(&args.settings, format).await,
         RunnerCommand::SystemdUnit => {
             output::print(fleetfoot_runner::SYSTEMD_UNIT)?;
@@ -430,7 +451,8 @@ async fn up(settings: &Settings, format: Format) -> Result {
     let config = settings.load()?;
     let identity = identity::load_or_register(&config).await.map_err(registering)?;
     let transport = Arc::new(fleetfoot_runner::http_transport(&config, &identity)?);
-    let executor = Arc::new(EngineExecutor::process(&config, &identity).map_err(no_processes)?);
+    let executor = Arc::new(EngineExecutor::of_runner(&config, &identity).map_err(no_processes)?);
+    executor.ready().await.map_err(not_ready)?;
     let style = Style::stdout();
     let (id, server) = (identity.id, identity.server.clone());
     let (lines, printed) = output::background_lines();
@@ -467,13 +489,16 @@ async fn unregister(settings: &Settings, format: Format) -> Result {
 
 async fn validate(settings: &Settings, format: Format) -> Result {
     let config = settings.load()?;
-    let checks = fleetfoot_runner::validate(&config).await;
+    let found = fleetfoot_runner::validate(&config).await;
+    let checks = &found.checks;
     let failed = checks.iter().any(|c| c.status == CheckStatus::Failed);
     if format == Format::Json {
-        output::json(&serde_json::json!({ "ok": !failed, "checks": checks }))?;
+        output::json(
+            &serde_json::json!({ "ok": !failed, "checks": checks, "boundaries": found.boundaries }),
+        )?;
     } else {
         let style = Style::stdout();
-        for check in &checks {
+        for check in checks {
             let mark = match check.status {
                 CheckStatus::Ok => style.green("✓"),
                 CheckStatus::Warning => style.yellow("!"),
@@ -484,6 +509,7 @@ async fn validate(settings: &Settings, format: Format) -> Result {
                 output::line(&format!("  {} {fix}", style.cyan("hint:")))?;
             }
         }
+        output::print(&format!("\n{}", runner_boundaries::table(&found.boundaries, style)))?;
     }
     Ok(if failed { Exit::Failed } else { Exit::Ok })
 }

@@ -121,6 +121,9 @@ async fn foreground(
     // Before anything that takes time: a signal during the start must not be lost.
     let mut signals = Signals::listen()?;
     let data = data_dir(args.data)?;
+    // Before anything is begun: mistakes in settings are told at once.
+    let options = ServerOptions { public_url: args.public_url.clone(), ..ServerOptions::default() };
+    let options = args.sign_in.server(options)?;
     let listener = bind(&args.listen).await?;
     let address =
         listener.local_addr().map_err(|e| CliError::machine("the listener has no address").because(&e))?;
@@ -143,8 +146,6 @@ async fn foreground(
     write_private(&data.join(ADDRESS_FILE), &format!("{local_url}\n"))?;
 
     let closing = CancellationToken::new();
-    let options = ServerOptions { public_url: args.public_url, ..ServerOptions::default() };
-    let options = args.sign_in.server(options);
     let mut serving =
         tokio::spawn(fleetfoot_server::serve(control.clone(), listener, options, closing.clone()));
     let mut local = match runner {

@@ -7,7 +7,14 @@ use crate::output::{self, Format};
 use crate::render;
 use crate::style::Style;
 use clap::Args;
+use fleetfoot_client::Client;
+use fleetfoot_model::api::RunView;
 use fleetfoot_model::{JobId, RunId};
+use futures_util::future::join_all;
+use std::collections::HashMap;
+
+/// More jobs than this are shown without what isolation held: each is a request of its own.
+const MAX_BOUNDARIES: usize = 20;
 
 /// Show a run with its jobs and steps
 #[derive(Args, Debug)]
@@ -20,12 +27,28 @@ pub(crate) struct ShowArgs {
 }
 
 pub(crate) async fn run(args: ShowArgs, format: Format) -> Result {
-    let run = args.server.client()?.run(args.run).await?;
+    let client = args.server.client()?;
+    let run = client.run(args.run).await?;
     match format {
         Format::Json => output::json(&run)?,
-        Format::Text => output::print(&render::run(&run, Style::stdout(), clock::now()))?,
+        Format::Text => {
+            let held = boundaries(&client, &run).await;
+            output::print(&render::run(&run, &held, Style::stdout(), clock::now()))?;
+        }
     }
     Ok(Exit::Ok)
+}
+
+/// What isolation held for the last attempts of the jobs that ended. Best effort: a run reads well without.
+async fn boundaries(client: &Client, run: &RunView) -> HashMap<JobId, String> {
+    let ended = run.jobs.iter().flatten().filter(|j| j.attempt.is_some() && j.conclusion.is_some());
+    let asked = ended.take(MAX_BOUNDARIES).map(async |job| {
+        let attempt = client.job(job.id).await.ok()?.attempts?.into_iter().max_by_key(|a| a.attempt)?;
+        // A driver that says nothing never made a place for the job.
+        let record = attempt.boundary.filter(|b| !b.driver.is_empty())?;
+        Some((job.id, record.in_words()))
+    });
+    join_all(asked).await.into_iter().flatten().collect()
 }
 
 /// Say why a job waits

@@ -509,7 +509,13 @@ impl Actor {
             let reasons = vec![WhyReason::Needs { jobs: needs }];
             return Some(Why { job, status, summary, reasons, nearest: Vec::new() });
         }
-        Some(Why { job, status, summary: format!("it is {status}"), reasons: Vec::new(), nearest: Vec::new() })
+        Some(Why {
+            job,
+            status,
+            summary: format!("it is {status}"),
+            reasons: Vec::new(),
+            nearest: Vec::new(),
+        })
     }
 }
 

@@ -135,6 +135,7 @@ impl Session {
             labels: LabelSet::new(&crate::views::labels(row)),
             queues,
             boundary: row.info.boundary,
+            containers: row.info.containers,
             limits: fleetfoot_scheduler::Ceiling::allowed(&row.info.limits),
             slots: row.slots,
             draining: row.drain || self.draining,

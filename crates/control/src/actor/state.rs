@@ -123,6 +123,7 @@ impl State {
             labels: LabelSet::new(&placement.labels),
             priority: placement.priority,
             min_boundary: placement.min_boundary,
+            containers: placement.containers,
             limits: Ceiling::asked(&placement.limits),
             queued_at: now,
             queue_deadline: placement.queue_timeout_seconds.map(|s| now + Duration::from_secs(s)),

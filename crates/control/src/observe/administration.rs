@@ -212,7 +212,9 @@ impl Control {
         let statistics = self.inner.logs.statistics();
         match statistics.corrupt {
             0 => say("logs", Ok, "every log that was read was whole".to_owned()),
-            n => say("logs", Degraded, format!("{n} reads of logs found damage: the server's log names them")),
+            n => {
+                say("logs", Degraded, format!("{n} reads of logs found damage: the server's log names them"))
+            }
         }
         let (total, free) = disk(&self.inner.options.data_dir);
         match free.saturating_mul(100).checked_div(total) {

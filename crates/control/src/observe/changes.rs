@@ -67,7 +67,10 @@ impl Changes {
         Self {
             dirty: Mutex::default(),
             listeners: AtomicUsize::new(0),
-            ring: Mutex::new(Ring { next: u64::try_from(now.as_micros()).unwrap_or(1), recent: VecDeque::new() }),
+            ring: Mutex::new(Ring {
+                next: u64::try_from(now.as_micros()).unwrap_or(1),
+                recent: VecDeque::new(),
+            }),
             ticks: watch::Sender::new(0),
             begun: tokio::sync::Notify::new(),
         }
@@ -147,7 +150,8 @@ async fn look(inner: &Inner, seen: &mut Seen, slow: bool) -> Result<(), Problem>
         out.push(ListChange::Reset);
     } else if !dirty.is_empty() {
         let ids: Vec<RunId> = dirty.into_iter().collect();
-        let rows = inner.store.run_summaries(ids.clone()).await.map_err(|e| crate::actor::store_problem(&e))?;
+        let rows =
+            inner.store.run_summaries(ids.clone()).await.map_err(|e| crate::actor::store_problem(&e))?;
         let found: BTreeSet<RunId> = rows.iter().map(|r| r.row.id).collect();
         out.extend(ids.iter().filter(|id| !found.contains(id)).map(|id| ListChange::RunDeleted { id: *id }));
         let rows = rows.into_iter().rev().map(super::lists::row_view);
@@ -158,7 +162,11 @@ async fn look(inner: &Inner, seen: &mut Seen, slow: bool) -> Result<(), Problem>
         let sent = inner.commands.send(Command::Runners { reply }).await;
         let live = if sent.is_ok() { answer.await.ok() } else { None };
         if let Some(live) = live {
-            compare_runners(seen, live.into_iter().map(|l| crate::views::runner_view(l, Vec::new())), &mut out);
+            compare_runners(
+                seen,
+                live.into_iter().map(|l| crate::views::runner_view(l, Vec::new())),
+                &mut out,
+            );
         }
         let waiting = inner.store.pending_approvals().await.map_err(|e| crate::actor::store_problem(&e))?;
         if seen.approvals.replace(waiting) != Some(waiting) {
@@ -224,7 +232,11 @@ impl ListWatcher {
                     _ => {
                         self.next = Some(ring.next);
                         let id = ring.next - 1;
-                        return Some(Arc::new(Change { id, change: ListChange::Reset, encoded: OnceLock::new() }));
+                        return Some(Arc::new(Change {
+                            id,
+                            change: ListChange::Reset,
+                            encoded: OnceLock::new(),
+                        }));
                     }
                 }
             }

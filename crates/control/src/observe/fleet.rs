@@ -60,10 +60,12 @@ impl Control {
                 oldest_since,
             });
         }
-        view.oldest_waiting = oldest
-            .iter()
-            .min_by_key(|(_, (_, since))| *since)
-            .map(|(queue, (job, since))| OldestWaiting { job: *job, queue: queue.to_string(), since: *since });
+        view.oldest_waiting =
+            oldest.iter().min_by_key(|(_, (_, since))| *since).map(|(queue, (job, since))| OldestWaiting {
+                job: *job,
+                queue: queue.to_string(),
+                since: *since,
+            });
         view.labels = load
             .labels
             .iter()

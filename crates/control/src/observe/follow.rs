@@ -199,7 +199,10 @@ pub struct LineFollower {
 
 impl std::fmt::Debug for LineFollower {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LineFollower").field("log", &self.log).field("next", &self.next).finish_non_exhaustive()
+        f.debug_struct("LineFollower")
+            .field("log", &self.log)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
     }
 }
 
@@ -227,7 +230,9 @@ impl LineFollower {
         let total = state.total;
         if self.next <= total.lines {
             let behind = total.lines + 1 - self.next;
-            if let Some(batch) = state.recent.iter().find(|b| b.lines.from == self.next && !b.lines.lines.is_empty()) {
+            if let Some(batch) =
+                state.recent.iter().find(|b| b.lines.from == self.next && !b.lines.lines.is_empty())
+            {
                 return Turn::Give(Arc::clone(batch));
             }
             let skipped = if self.skip && behind > FAST { behind - TAIL } else { 0 };

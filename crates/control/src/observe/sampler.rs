@@ -194,7 +194,9 @@ impl Sampler {
         for name in &names {
             self.heard.insert(name.clone(), at);
         }
-        names.extend(self.heard.iter().filter(|(n, h)| n.starts_with(kind) && **h < at).map(|(n, _)| n.clone()));
+        names.extend(
+            self.heard.iter().filter(|(n, h)| n.starts_with(kind) && **h < at).map(|(n, _)| n.clone()),
+        );
         names.truncate(most);
         for series in names {
             let name = &series[kind.len()..];
@@ -287,7 +289,8 @@ mod tests {
         let mut coarse = Vec::new();
         for i in 0..60 {
             let at = 3_000 + i * 10;
-            let waits = if i < 20 { vec![(placement.clone(), Duration::from_secs(i as u64))] } else { Vec::new() };
+            let waits =
+                if i < 20 { vec![(placement.clone(), Duration::from_secs(i as u64))] } else { Vec::new() };
             let rows = sampler.take(at, &[], &load, &waits);
             assert!(rows.iter().all(|r| r.at == at && r.level == 0));
             coarse.extend(sampler.coarse[0].close(1, 300, at));

@@ -137,12 +137,8 @@ impl Control {
         // A multiple of the level's own step, so that every point has the same number of samples.
         let step = ((to - from) / points / finest + 1) * finest;
         let number = u8::try_from(level).unwrap_or(0);
-        let mut rows = self
-            .inner
-            .store
-            .samples(name, number, from, to)
-            .await
-            .map_err(|e| store_problem(&e))?;
+        let mut rows =
+            self.inner.store.samples(name, number, from, to).await.map_err(|e| store_problem(&e))?;
         let newest = rows.last().map_or(i64::MIN, |r| r.at);
         let recent = self.inner.observe.recent.0.lock();
         let unwritten = recent.iter().filter(|r| {

@@ -140,7 +140,11 @@ impl Control {
 }
 
 /// A branch, a tag or a full ref; absent means the default branch.
-pub(super) async fn find_ref(mirror: &Mirror, row: &RepositoryRow, asked: Option<&str>) -> Result<Located, Problem> {
+pub(super) async fn find_ref(
+    mirror: &Mirror,
+    row: &RepositoryRow,
+    asked: Option<&str>,
+) -> Result<Located, Problem> {
     let Some(asked) = asked.filter(|a| !a.is_empty()) else {
         return Ok(locate::default_branch(mirror, row).await?);
     };

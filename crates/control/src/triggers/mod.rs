@@ -16,9 +16,9 @@ mod process;
 mod reports;
 mod repositories;
 mod schedule;
-mod workflows;
 #[cfg(test)]
 mod tests;
+mod workflows;
 
 pub use deliveries::Webhook;
 

@@ -290,6 +290,7 @@ jobs:
     services:
       db: {image: postgres, ports: ['5432:5432']}
     environment: production
+    snapshot: {image-name: mine}
     steps: [{run: 'true'}]
 ";
     traps: "on: push

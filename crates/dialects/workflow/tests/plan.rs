@@ -477,3 +477,19 @@ jobs: {a: {runs-on: x, steps: [{run: a}]}}
         .collect();
     insta::assert_snapshot!(seen.join("\n"));
 }
+
+#[test]
+fn a_job_with_a_container_asks_for_the_boundary() {
+    let least = |body: &str| {
+        let document = job(body);
+        let case = Case::new(&*document, RunParams::default()).need("before", Conclusion::Success, &[]);
+        case.jobs(&*document, "job").remove(0).placement.min_boundary
+    };
+    let boundary = "    min-boundary: gvisor\n";
+    assert_eq!(least("    runs-on: x\n"), Boundary::Process);
+    assert_eq!(least("    runs-on: x\n    container: alpine\n"), Boundary::Container);
+    assert_eq!(least("    runs-on: x\n    container: {image: \"${{ '' }}\"}\n"), Boundary::Process);
+    assert_eq!(least("    runs-on: x\n    container: \"${{ matrix.none }}\"\n"), Boundary::Process);
+    assert_eq!(least("    runs-on: x\n    services: {db: {image: db}}\n"), Boundary::Process);
+    assert_eq!(least(&format!("    runs-on: x\n    container: alpine\n{boundary}")), Boundary::Gvisor);
+}

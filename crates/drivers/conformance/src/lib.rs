@@ -175,6 +175,26 @@ pub struct Expected {
     pub grouped: bool,
 }
 
+impl Expected {
+    /// Whether the host sees the job's processes as they are: a kernel of its own hides them.
+    fn visible(&self) -> bool {
+        self.boundary < Boundary::Gvisor
+    }
+}
+
+/// How many processes run `sleep MARKER`, on the host or, where it cannot see them, in the cell.
+async fn sleeping(world: &World, marker: &str, expected: &Expected) -> usize {
+    if expected.visible() {
+        return processes(&format!("sleep {marker}")).len();
+    }
+    // The marker is in the environment only, so that the search does not find itself.
+    let script = "n=0; for p in /proc/[0-9]*; do c=$(tr '\\0' ' ' <$p/cmdline 2>/dev/null); \
+                  case $c in *\"sleep $M\"*) n=$((n+1));; esac; done; echo $n";
+    let mut command = world.sh(script);
+    command.env.insert("M".into(), marker.into());
+    world.run(command).await.1.trim().parse().unwrap()
+}
+
 /// Runs everything. `make` gives a driver whose groups carry the tag; called anew for each part.
 pub async fn run_all(make: impl Fn(&str) -> Box<dyn Driver>, expected: &Expected) {
     let world = async |limits| World::new(make(&fresh_tag()), limits).await;
@@ -191,13 +211,16 @@ pub async fn run_all(make: impl Fn(&str) -> Box<dyn Driver>, expected: &Expected
     a_sweep_ends_what_is_left(&make, expected).await;
     processes_are_limited(world(Limits { pids: Some(24), ..Limits::default() }).await, expected).await;
     let memory = Limits { memory_bytes: Some(64 << 20), ..Limits::default() };
-    memory_is_limited(world(memory).await, expected).await;
+    // Where neither groups nor the host's kernel hold a process, such a limit is refused.
+    if expected.grouped || expected.visible() {
+        memory_is_limited(world(memory).await, expected).await;
+    }
 }
 
 /// Descriptors, directory, environment, signals, session, usage, record.
 pub async fn what_a_command_gets(world: World, expected: &Expected) {
     let mut command = world.sh(
-        "cat; pwd; echo \"$A\"; ls /proc/self/fd | wc -l; grep -E 'Sig(Blk|Ign)' /proc/self/status; exit 3",
+        "cat; pwd; echo \"$A\"; set -- /proc/self/fd/*; echo $#; grep -E 'Sig(Blk|Ign)' /proc/self/status; exit 3",
     );
     command.stdin = b"from stdin\n".to_vec();
     command.env.insert("A".into(), "one  two".into());
@@ -227,8 +250,7 @@ pub async fn what_a_command_gets(world: World, expected: &Expected) {
 /// What the runner writes can be read and executed inside, and the other way round.
 pub async fn files_on_both_sides(world: World) {
     let script = world.temp().join("script.sh");
-    std::fs::write(&script, "echo made inside > made; mkdir -p deep/er; cat \"$1\"; ls -l \"$0\" >/dev/null")
-        .unwrap();
+    std::fs::write(&script, "echo made inside > made; mkdir -p deep/er; cat \"$1\"; test -s \"$0\"").unwrap();
     let input = world.workspace().join("input");
     std::fs::write(&input, "made outside").unwrap();
     let inside = |p: &Path| world.cell.inside(p).display().to_string();
@@ -330,7 +352,9 @@ pub async fn trees(world: World, expected: &Expected) {
         );
         let mut running = world.cell.start(world.sh(&script)).await.unwrap();
         assert_eq!(line(&mut running).await, "ready");
-        eventually("all are there", || processes(&format!("sleep {marker}")).len() >= 2).await;
+        while sleeping(&world, &marker, expected).await < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         if whole_cell {
             world.cell.kill_all().await;
         } else {
@@ -339,7 +363,10 @@ pub async fn trees(world: World, expected: &Expected) {
         assert_eq!(finish(running).await.0.signal, Some(9));
         // Without groups nothing ties a daemon to the command that made it.
         if if whole_cell { expected.contained } else { expected.grouped } {
-            eventually("the daemons are gone", || processes(&marker).is_empty()).await;
+            let deadline = Instant::now() + DEADLINE;
+            while sleeping(&world, &marker, expected).await > 0 {
+                assert!(Instant::now() < deadline, "the daemons live on");
+            }
         }
     }
     world.cell.tear_down().await.unwrap();
@@ -418,7 +445,8 @@ pub async fn processes_are_limited(world: World, expected: &Expected) {
 
 /// A memory hog dies, is told apart, and its cell lives on.
 pub async fn memory_is_limited(world: World, expected: &Expected) {
-    let (exit, out) = world.script("x=$(head -c 300000000 /dev/zero | tr '\\0' x); echo ${#x}").await;
+    // It keeps all of it, and reads it in large pieces: small ones are slow where system calls are dear.
+    let (exit, out) = world.script("head -c 300000000 /dev/zero | tail -c 300000000 >/dev/null").await;
     assert!(exit.code != Some(0), "{exit:?} {out}");
     if expected.grouped {
         assert!(exit.out_of_memory, "{exit:?} {out}");

@@ -98,6 +98,13 @@ impl Cgroups {
         }
     }
 
+    /// Limits that groups of a cell can hold, each seen to work: `pids`, `memory`, `cpu`.
+    pub fn limits(&self) -> Vec<&'static str> {
+        let tree = self.tree.iter().flat_map(|t| t.controllers.iter().copied());
+        let found: Vec<&str> = tree.chain(self.v1.iter().map(|(c, _)| *c)).collect();
+        LIMITS.into_iter().filter(|l| found.contains(l)).collect()
+    }
+
     /// Makes the groups of a cell. Nothing is left behind on failure.
     ///
     /// # Errors

@@ -8,7 +8,9 @@
 pub mod cgroup;
 pub mod handle;
 pub mod io;
+pub mod lookup;
 pub mod procfs;
 pub mod reaper;
 pub mod spawn;
+pub mod system;
 pub mod tree;

@@ -177,7 +177,8 @@ pub fn await_program(report: &OwnedFd) -> Result<(), SpawnError> {
     Err(SpawnError { stage, source: io::Error::from_raw_os_error(word(4)) })
 }
 
-const STAGES: [Stage; 8] = [
+/// All stages, in the order of their numbers.
+pub const STAGES: [Stage; 8] = [
     Stage::Fork,
     Stage::Session,
     Stage::Descriptors,

@@ -37,6 +37,22 @@ pub fn markers(tag: &str, attempt: &str) -> Vec<String> {
     vec![format!("FLEETFOOT_ATTEMPT={attempt}"), format!("FLEETFOOT_RUNNER_TAG={tag}")]
 }
 
+/// The tag of a runner in the form in which it can name groups and files.
+///
+/// # Errors
+/// If nothing is left of it.
+pub fn clean_tag(tag: &str) -> Result<String, DriverError> {
+    let clean: String = tag
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '-' })
+        .take(64)
+        .collect();
+    if clean.is_empty() {
+        return Err(DriverError::new(DriverErrorKind::Other, "the tag of the runner is empty"));
+    }
+    Ok(clean)
+}
+
 impl Tree {
     /// Makes the groups of a cell; limits that they cannot hold become resource limits of its processes.
     ///

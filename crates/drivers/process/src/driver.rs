@@ -2,7 +2,7 @@
 
 use crate::cell::ProcessCell;
 use async_trait::async_trait;
-use fleetfoot_driver::{Cell, CellRequest, Driver, DriverError, DriverErrorKind};
+use fleetfoot_driver::{Cell, CellRequest, Driver, DriverError};
 use fleetfoot_driver_linux::cgroup::Cgroups;
 use fleetfoot_driver_linux::{io, tree};
 use fleetfoot_model::boundary::Boundary;
@@ -62,15 +62,7 @@ impl ProcessDriver {
     /// # Errors
     /// If not even `/dev/null` can be opened.
     pub fn new(options: ProcessOptions) -> Result<Self, DriverError> {
-        let tag: String = options
-            .tag
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '-' })
-            .take(64)
-            .collect();
-        if tag.is_empty() {
-            return Err(DriverError::new(DriverErrorKind::Other, "the tag of the runner is empty"));
-        }
+        let tag = tree::clean_tag(&options.tag)?;
         let cgroups = if options.cgroups { Cgroups::probe(&tag) } else { Cgroups::none() };
         let null = io::open_null().map_err(|e| DriverError::io("cannot open /dev/null", e))?;
         let oom_score_adj = options.oom_score_adj.and_then(|v| CString::new(v.to_string()).ok());

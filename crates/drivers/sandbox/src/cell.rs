@@ -2,16 +2,18 @@
 //! started. Ending everything ends the zygote too; the next command makes a
 //! new one, with a fresh `/tmp`.
 
-use crate::driver::{self, Root, Shared};
+use crate::driver::{self, Root, SandboxOptions, Shared};
+use crate::forward::Forwards;
 use crate::sys;
 use crate::volume::Volume;
-use crate::wire::{Request, Setup};
+use crate::wire::{Request, Setup, Shown};
 use crate::zygote::{HostIds, Zygote};
 use async_trait::async_trait;
 use fleetfoot_driver::{Cell, CellRequest, Command, DriverError, DriverErrorKind, Running};
 use fleetfoot_driver_linux::cgroup::Cgroups;
 use fleetfoot_driver_linux::handle::ProcessHandle;
 use fleetfoot_driver_linux::io::{environment, memory_file, pipe, receiver};
+use fleetfoot_driver_linux::lookup::{not_started, not_text, path_text, programs};
 use fleetfoot_driver_linux::spawn::{await_program, open_pidfd};
 use fleetfoot_driver_linux::tree::Tree;
 use fleetfoot_driver_linux::{procfs, reaper};
@@ -30,6 +32,10 @@ pub(crate) struct SandboxCell {
     zygote: Mutex<Option<Zygote>>,
     /// The workspace, where its size is limited.
     volume: Mutex<Option<Volume>>,
+    /// The image that is the root, and what it sets.
+    image: Option<String>,
+    image_env: Vec<(String, String)>,
+    forwards: Forwards,
     record: BoundaryRecord,
     next_command: AtomicU32,
     torn_down: AtomicBool,
@@ -45,23 +51,20 @@ impl SandboxCell {
     ) -> Result<Self, DriverError> {
         let awake = reaper::Awake::new();
         let options = &shared.options;
-        let mut writable = vec![request.workspace.clone(), request.temp.clone()];
-        writable.extend(options.writable.iter().filter(|p| p.exists()).cloned());
-        // Parents first, each once.
-        writable.sort();
-        writable.dedup();
+        let (read_only, writable) = shown(options, request);
         let id_mapped = shared.id_map.as_ref().is_some_and(|map| can_map(&writable, map.as_fd()));
         let setup = Setup {
             privileged: shared.privileged,
             id_mapped,
             uid: shared.inside_ids.0,
             gid: shared.inside_ids.1,
-            base: match &options.root {
-                Root::Host => "/".into(),
-                Root::Directory(path) => path.clone(),
+            base: match (&request.root, &options.root) {
+                (Some(root), _) => root.directory.clone(),
+                (None, Root::Host) => "/".into(),
+                (None, Root::Directory(path)) => path.clone(),
             },
-            image: options.root != Root::Host,
-            read_only: options.read_only.clone(),
+            image: request.root.is_some() || options.root != Root::Host,
+            read_only,
             writable,
             isolate_network: options.network != driver::Network::Host,
             name_server: (options.network == driver::Network::Private)
@@ -90,6 +93,9 @@ impl SandboxCell {
             host_ids,
             zygote: Mutex::new(None),
             volume: Mutex::new(volume),
+            image: request.root.as_ref().map(|r| r.image.clone()),
+            image_env: request.root.as_ref().map_or_else(Vec::new, |r| r.env.clone()),
+            forwards: Forwards::default(),
             record: BoundaryRecord::default(),
             next_command: AtomicU32::new(0),
             torn_down: AtomicBool::new(false),
@@ -159,7 +165,7 @@ impl SandboxCell {
             user,
             network: self.shared.options.network.as_str().to_owned(),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            image: None,
+            image: self.image.clone(),
         }
     }
 
@@ -200,10 +206,12 @@ impl SandboxCell {
         let mut zygote = self.lock();
         if !zygote.as_ref().is_some_and(Zygote::is_alive) {
             *zygote = None;
-            *zygote = Some(self.make_zygote()?);
+            let fresh = self.make_zygote()?;
+            self.forwards.resume(&fresh)?;
+            *zygote = Some(fresh);
         }
         let pid = match zygote.as_ref() {
-            Some(zygote) => zygote.spawn(&request, &fds)?,
+            Some(zygote) => zygote.spawn(request, &fds)?,
             None => return Err(DriverError::new(DriverErrorKind::Other, "the sandbox is gone")),
         };
         drop(zygote);
@@ -239,9 +247,12 @@ impl SandboxCell {
             return Err(DriverError::new(DriverErrorKind::Other, "an argument contains a NUL byte"));
         }
         let mut command_env = command.env.clone();
+        for (name, value) in &self.image_env {
+            command_env.entry(name.clone()).or_insert_with(|| value.clone());
+        }
         // The home of the runner is not there.
         if let Some(value) = command_env.get_mut("HOME")
-            && !self.setup.writable.iter().any(|w| Path::new(&**value).starts_with(w))
+            && !self.setup.writable.iter().any(|w| Path::new(&**value).starts_with(&w.inside))
         {
             *value = driver::home().display().to_string();
         }
@@ -260,57 +271,44 @@ impl SandboxCell {
 
     /// Ends zygote and process 1, and with process 1 everything in the namespace.
     fn end_zygote(&self) {
+        self.forwards.pause();
         self.lock().take();
     }
 }
 
+/// What the job sees beside its root: for reading, for writing; parents first, each place once.
+fn shown(options: &SandboxOptions, request: &CellRequest) -> (Vec<Shown>, Vec<Shown>) {
+    let same = |path: &PathBuf| Shown { inside: path.clone(), host: path.clone(), own: false };
+    let asked = |writable: bool| {
+        request.mounts.iter().filter(move |m| m.writable == writable).map(|m| Shown {
+            inside: m.inside.clone(),
+            host: m.host.clone(),
+            own: true,
+        })
+    };
+    let of_options =
+        |paths: &[PathBuf]| -> Vec<Shown> { paths.iter().filter(|p| p.exists()).map(same).collect() };
+    let mut writable = vec![same(&request.workspace), same(&request.temp)];
+    writable.extend(of_options(&options.writable));
+    writable.extend(asked(true));
+    let mut read_only = of_options(&options.read_only);
+    read_only.extend(asked(false));
+    for list in [&mut read_only, &mut writable] {
+        list.sort();
+        list.dedup_by(|a, b| a.inside == b.inside);
+    }
+    // What may be written somewhere is not also shown for reading there.
+    read_only.retain(|r| !writable.iter().any(|w| w.inside == r.inside));
+    (read_only, writable)
+}
+
 /// Whether the owners of these directories can be shown as somebody else.
-fn can_map(paths: &[PathBuf], map: BorrowedFd<'_>) -> bool {
-    paths.iter().all(|path| {
-        sys::clone_tree(path, false)
+fn can_map(shown: &[Shown], map: BorrowedFd<'_>) -> bool {
+    shown.iter().all(|one| {
+        sys::clone_tree(&one.host, false)
             .and_then(|tree| sys::set_attributes(tree.as_fd(), false, 0, Some(map)))
             .is_ok()
     })
-}
-
-fn not_text() -> DriverError {
-    DriverError::new(DriverErrorKind::Unsupported, "a path or value is not UTF-8")
-}
-
-fn path_text(path: &Path) -> Result<String, DriverError> {
-    path.to_str().filter(|p| !p.contains('\0')).map(str::to_owned).ok_or_else(not_text)
-}
-
-/// What is tried as program, in order. Whether it exists only the inside can tell.
-fn programs(command: &Command) -> Result<Vec<String>, DriverError> {
-    if command.program.contains('/') {
-        return Ok(vec![path_text(&command.working_directory.join(&command.program))?]);
-    }
-    let path = command.env.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
-    path.split(':')
-        .filter(|_| !command.program.is_empty())
-        .map(|d| path_text(&command.working_directory.join(d).join(&command.program)))
-        .collect()
-}
-
-/// The same words as the process boundary has for a program that was looked for in `PATH`.
-fn not_started(
-    error: &fleetfoot_driver_linux::spawn::SpawnError,
-    command: &Command,
-    program: &Path,
-) -> DriverError {
-    use fleetfoot_driver_linux::spawn::Stage;
-    if error.stage == Stage::Exec && !command.program.contains('/') {
-        let found = match error.source.raw_os_error() {
-            Some(libc::ENOENT | libc::ENOTDIR) => Some((DriverErrorKind::NotFound, "was not found in PATH")),
-            Some(libc::EACCES) => Some((DriverErrorKind::Denied, "is not executable for this user")),
-            _ => None,
-        };
-        if let Some((kind, why)) = found {
-            return DriverError::new(kind, format!("the program '{}' {why}", command.program));
-        }
-    }
-    error.explain(command, program)
 }
 
 #[async_trait]
@@ -320,7 +318,24 @@ impl Cell for SandboxCell {
     }
 
     fn inside(&self, host: &Path) -> PathBuf {
-        host.to_path_buf()
+        // Workspace and temporary directory have the host's names; mounts may have others.
+        let places = self.setup.read_only.iter().chain(&self.setup.writable);
+        places
+            .filter(|one| one.inside != one.host)
+            .filter_map(|one| {
+                let rest = host.strip_prefix(&one.host).ok()?;
+                Some((one.host.as_os_str().len(), one.inside.join(rest)))
+            })
+            .max_by_key(|(length, _)| *length)
+            .map_or_else(|| host.to_path_buf(), |(_, inside)| inside)
+    }
+
+    async fn reach(&self, port: u16) -> Result<(), DriverError> {
+        if !self.setup.isolate_network {
+            return Ok(());
+        }
+        let zygote = self.lock();
+        self.forwards.add(port, zygote.as_ref().filter(|z| z.is_alive()))
     }
 
     async fn start(&self, command: Command) -> Result<Running, DriverError> {

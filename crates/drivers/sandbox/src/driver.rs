@@ -154,23 +154,12 @@ impl SandboxDriver {
     /// # Errors
     /// If an option cannot be fulfilled on this machine.
     pub fn new(options: SandboxOptions) -> Result<Self, DriverError> {
-        let tag: String = options
-            .tag
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '-' })
-            .take(64)
-            .collect();
-        if tag.is_empty() {
-            return Err(DriverError::new(DriverErrorKind::Other, "the tag of the runner is empty"));
-        }
+        let tag = tree::clean_tag(&options.tag)?;
         if options.network == Network::Private && network::program().is_none() {
             return Err(DriverError::new(DriverErrorKind::Unsupported, probe::PRIVATE_NETWORK));
         }
-        if let Root::Directory(path) = &options.root
-            && !path.join("bin").exists()
-        {
-            let message = format!("'{}' is not the root of an image: it has no /bin", path.display());
-            return Err(DriverError::new(DriverErrorKind::NotFound, message));
+        if let Root::Directory(path) = &options.root {
+            check_root(path)?;
         }
         let profile = seccomp::profile();
         let null = io::open_null().map_err(|e| DriverError::io("cannot open /dev/null", e))?;
@@ -216,6 +205,12 @@ impl SandboxDriver {
         for path in [&request.workspace, &request.temp] {
             check_path(path)?;
         }
+        for mount in &request.mounts {
+            check_mount(&mount.inside)?;
+        }
+        if let Some(root) = &request.root {
+            check_root(&root.directory)?;
+        }
         let (shared, cgroups, request) = (self.shared.clone(), self.cgroups.clone(), request.clone());
         // It waits for other processes: milliseconds as a rule, but nobody else shall wait with it.
         let made = tokio::task::spawn_blocking(move || {
@@ -230,6 +225,27 @@ impl SandboxDriver {
         });
         made.await.map_err(|_| DriverError::new(DriverErrorKind::Other, "the runner is stopping"))?
     }
+}
+
+fn check_root(path: &Path) -> Result<(), DriverError> {
+    // A link may be absolute, and then says nothing about this root.
+    if std::fs::symlink_metadata(path.join("bin")).is_ok() {
+        return Ok(());
+    }
+    let message = format!("'{}' is not the root of an image: it has no /bin", path.display());
+    Err(DriverError::new(DriverErrorKind::NotFound, message))
+}
+
+/// Anywhere but in what every cell has of its own.
+fn check_mount(inside: &Path) -> Result<(), DriverError> {
+    let plain = inside.is_absolute() && !inside.components().any(|c| c.as_os_str() == "..");
+    let shadowed = ["/proc", "/dev", "/sys"].iter().any(|p| inside.starts_with(p));
+    let whole = ["/", "/tmp", "/home", "/run", "/etc"].iter().any(|p| inside == Path::new(p));
+    if plain && !shadowed && !whole && inside.to_str().is_some() {
+        return Ok(());
+    }
+    let message = format!("nothing can be shown at '{}' of a sandbox", inside.display());
+    Err(DriverError::new(DriverErrorKind::Unsupported, message))
 }
 
 /// A directory that is shown inside under its own name needs one that means the same there.

@@ -19,6 +19,14 @@
 //! host: messages, problem matchers and caches that name them stay true on
 //! both sides, and whatever the engine does with a path works untranslated.
 //!
+//! A cell may be shown further files and directories (`CellRequest::mounts`),
+//! and the root of an unpacked image instead of the host's programs
+//! (`CellRequest::root`, or `SandboxOptions::root`). A place that the image does
+//! not have is made by showing its directory entry by entry; the image itself
+//! is never changed. With a network of its own, `Cell::reach` lets a cell
+//! connect to single ports of the host's loopback (services of the job): the
+//! zygote listens inside, the runner connects outside.
+//!
 //! # What holds
 //! A job has no capability and can gain none; sees only its own processes, its
 //! own directories and the read-only root; cannot mount, make namespaces or
@@ -34,8 +42,14 @@
 //!   `microvm` are for jobs that must be expected to try.
 //! - With the network `host` a job reaches services on the host's loopback, and
 //!   abstract sockets where the kernel's Landlock has no scopes (ABI below 6).
-//! - With the network `private` there is IPv4 only, and a service on a public
-//!   address of the host is as reachable as it is for everybody else.
+//! - With the network `private` a service on a public address of the host is as
+//!   reachable as it is for everybody else; and over IPv6 a job reaches out only
+//!   where the host has a way out over IPv6.
+//! - Reading and writing of disks is not limited in speed. What a job writes
+//!   without a limit of its workspace fills the disk of the runner.
+//! - What an operator or the engine shows beside the job's own directories
+//!   (hooks, tool cache, actions) can be read by the job, and the tool cache can
+//!   be written: a job may leave something there for the next one.
 //! - Whatever everybody may read in `/usr` and `/opt` of the host can be read,
 //!   and `/proc` tells about processor, memory and load of the machine.
 //! - The size of the workspace is limited only if the runner is root and
@@ -51,6 +65,7 @@
 
 mod cell;
 mod driver;
+mod forward;
 mod idmap;
 mod inside;
 mod landlock;

@@ -8,6 +8,7 @@
 #![expect(unsafe_code, reason = "a descriptor that the program inherits")]
 
 use std::io::{self, Read};
+use std::net::Ipv6Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,30 @@ pub(crate) const REFUSED: [([u8; 4], u32); 7] = [
     ([198, 18, 0, 0], 15),
 ];
 
+/// The same for IPv6: unspecified and mapped addresses, local translation, 6to4 and Teredo (which carry
+/// addresses of IPv4 that the routes above do not see), unique local, site-local, and link-local ones
+/// beyond the device itself.
+pub(crate) const REFUSED6: [(Ipv6Addr, u16); 8] = [
+    (Ipv6Addr::UNSPECIFIED, 96),
+    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96),
+    (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
+    (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
+    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
+    (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10),
+];
+
+/// Whether the host has a way out over IPv6. Without one, jobs would only wait for answers that never come.
+fn has_ipv6() -> bool {
+    let routes = std::fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
+    routes.lines().any(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        matches!(fields.as_slice(), [address, "00", .., device]
+            if address.bytes().all(|b| b == b'0') && *device != "lo")
+    })
+}
+
 /// A running network stack; ended when dropped, and by itself when the runner dies.
 #[derive(Debug)]
 pub(crate) struct Network(Child);
@@ -54,6 +79,7 @@ impl Network {
         command
             .args(["--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path"])
             // The pipe of its standard input closes with us. It writes text to 1 and 2, so it needs one more.
+            .args(has_ipv6().then_some("--enable-ipv6"))
             .args(["--exit-fd=0".to_owned(), format!("--ready-fd={}", ready_write.as_raw_fd())])
             // It reads what a job sends: a hole in it must not be a hole in the host.
             .args(["--enable-sandbox", "--enable-seccomp"])

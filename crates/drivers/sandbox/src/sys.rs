@@ -290,3 +290,37 @@ pub(crate) fn refuse_network(address: [u8; 4], prefix: u32) -> io::Result<()> {
     // SAFETY: the structure that this request reads, owned by us.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCADDRT, &raw const route) }.into()).map(drop)
 }
+
+/// `struct in6_rtmsg`.
+#[repr(C)]
+#[derive(Default)]
+struct Route6 {
+    destination: [u8; 16],
+    source: [u8; 16],
+    gateway: [u8; 16],
+    kind: u32,
+    destination_prefix: u16,
+    source_prefix: u16,
+    metric: u32,
+    info: libc::c_ulong,
+    flags: u32,
+    interface: i32,
+}
+
+/// Adds a route that refuses everything to a network of IPv6.
+pub(crate) fn refuse_network6(address: std::net::Ipv6Addr, prefix: u16) -> io::Result<()> {
+    // SAFETY: plain numbers.
+    let fd = check(unsafe { libc::socket(libc::AF_INET6, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())?;
+    // SAFETY: the kernel has just given us this descriptor.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    const RTF_REJECT: u32 = 0x0200;
+    let route = Route6 {
+        destination: address.octets(),
+        destination_prefix: prefix,
+        metric: 1,
+        flags: u32::from(libc::RTF_UP) | RTF_REJECT,
+        ..Route6::default()
+    };
+    // SAFETY: the structure that this request reads, owned by us.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCADDRT, &raw const route) }.into()).map(drop)
+}

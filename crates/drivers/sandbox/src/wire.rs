@@ -34,10 +34,10 @@ pub(crate) struct Setup {
     pub(crate) base: PathBuf,
     /// Everything below `base` is shown, not only programs and libraries.
     pub(crate) image: bool,
-    /// Further directories of the host, under their own names.
-    pub(crate) read_only: Vec<PathBuf>,
-    /// Directories of the job, under their own names.
-    pub(crate) writable: Vec<PathBuf>,
+    /// Further files and directories of the host.
+    pub(crate) read_only: Vec<Shown>,
+    /// Directories of the job.
+    pub(crate) writable: Vec<Shown>,
     /// Own network namespace.
     pub(crate) isolate_network: bool,
     /// It is connected to a private network, with this name server; otherwise it has loopback only.
@@ -48,6 +48,24 @@ pub(crate) struct Setup {
     pub(crate) oom_score_adj: Option<String>,
     /// The filter for system calls, one instruction a number.
     pub(crate) seccomp: Vec<u64>,
+}
+
+/// A file or directory of the host, and where it is inside.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Shown {
+    pub(crate) inside: PathBuf,
+    pub(crate) host: PathBuf,
+    /// It is the runner's own, and shown as the job's.
+    pub(crate) own: bool,
+}
+
+/// What the runner asks a built cell for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    /// A command.
+    Start(Request),
+    /// Sockets that listen on this port of the cell's own loopback.
+    Listen(u16),
 }
 
 /// A command. Beside it: standard input, output, error, the report pipe, then
@@ -79,6 +97,8 @@ pub(crate) enum Reply {
     },
     /// A command was made.
     Started { pid: i32 },
+    /// The listening sockets are beside it.
+    Listening,
     /// It did not work.
     Failed { what: String, errno: i32 },
 }

@@ -3,7 +3,7 @@
 
 use crate::inside;
 use crate::network::Network;
-use crate::wire::{self, Mapped, Reply, Request, Setup};
+use crate::wire::{self, Ask, Mapped, Reply, Request, Setup};
 use fleetfoot_driver::{DriverError, DriverErrorKind};
 use fleetfoot_driver_linux::cgroup::CommandGroup;
 use fleetfoot_driver_linux::io::c_path;
@@ -123,7 +123,9 @@ impl Zygote {
                     return Ok(());
                 }
                 Reply::Failed { what, errno } => return Err(explain(&what, errno)),
-                Reply::Started { .. } => return Err(talk(io::ErrorKind::InvalidData.into())),
+                Reply::Started { .. } | Reply::Listening => {
+                    return Err(talk(io::ErrorKind::InvalidData.into()));
+                }
             }
         }
     }
@@ -141,20 +143,35 @@ impl Zygote {
     }
 
     /// Makes a command; returns its pid, registered as ours.
-    pub(crate) fn spawn(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<i32, DriverError> {
+    pub(crate) fn spawn(&self, request: Request, fds: &[BorrowedFd<'_>]) -> Result<i32, DriverError> {
         let talk = |e| DriverError::io("the sandbox does not answer", e);
+        let ask = Ask::Start(request);
         reaper::register(|| {
-            wire::send(&self.socket, request, fds).map_err(talk)?;
+            wire::send(&self.socket, &ask, fds).map_err(talk)?;
             match self.answer().map_err(talk)?.0 {
                 Reply::Started { pid } => Ok(pid),
                 Reply::Failed { errno, .. } => {
                     Err(DriverError::io("cannot start another process", io::Error::from_raw_os_error(errno)))
                 }
-                Reply::MapIds | Reply::Connect | Reply::Ready { .. } => {
+                Reply::MapIds | Reply::Connect | Reply::Listening | Reply::Ready { .. } => {
                     Err(talk(io::ErrorKind::InvalidData.into()))
                 }
             }
         })
+    }
+
+    /// Sockets that listen on a port of the cell's own loopback.
+    pub(crate) fn listen(&self, port: u16) -> Result<Vec<OwnedFd>, DriverError> {
+        let talk = |e| DriverError::io("the sandbox does not answer", e);
+        wire::send(&self.socket, &Ask::Listen(port), &[]).map_err(talk)?;
+        match self.answer().map_err(talk)? {
+            (Reply::Listening, sockets) => Ok(sockets),
+            (Reply::Failed { errno, .. }, _) => {
+                let message = format!("port {port} of the sandbox cannot be listened on");
+                Err(DriverError::io(message, io::Error::from_raw_os_error(errno)))
+            }
+            _ => Err(talk(io::ErrorKind::InvalidData.into())),
+        }
     }
 
     /// Whether it still lives; a job cannot end it, but the kernel can, for memory.

@@ -39,7 +39,7 @@ impl Attempt<'_> {
         };
         match target {
             Target::Checkout => self.built_in_checkout(run, &given).await,
-            Target::Image => self.run_container(stage, run, uses),
+            Target::Image => self.run_image(run, uses, &given).await,
             Target::Action(loaded) => self.run_action(stage, run, step, &loaded, &given).await,
         }
     }
@@ -99,7 +99,7 @@ impl Attempt<'_> {
             Runs::Composite { steps } => {
                 Box::pin(self.run_composite(stage, run, loaded, steps, &inputs)).await
             }
-            Runs::Docker { .. } => self.run_container(stage, run, &loaded.uses),
+            Runs::Docker { .. } => self.run_container(stage, run, loaded, &inputs).await,
         };
         outcome.changes.annotations.splice(0..0, annotations);
         outcome
@@ -131,7 +131,7 @@ impl Attempt<'_> {
     }
 
     /// The action has something to do after the last step of the job.
-    fn register_post(&self, path: &str) {
+    pub(super) fn register_post(&self, path: &str) {
         let Some(at) = self.actions.register_post(path) else { return };
         let id = format!("__post_{}", self.assignment.spec.steps[at].id);
         let mut reports = self.reports();

@@ -148,6 +148,11 @@ impl Attempt<'_> {
         directory: &str,
     ) -> Result<Arc<Loaded>, Stopped> {
         let dir = self.workspace.workspace.join(directory.trim_start_matches("./"));
+        if self.is_fenced() && dir.exists() {
+            // The runner reads the manifest, and the job may not choose where.
+            self.real_within_workspace(&dir)
+                .map_err(|message| Box::new(Outcome::failure(Reason::BadSpecification, message)))?;
+        }
         let source = dir.clone();
         let manifest = load(move || Manifest::load(&source)).await.map_err(|mut e| {
             if !dir.is_dir()

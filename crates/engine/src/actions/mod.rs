@@ -11,6 +11,8 @@ mod inputs;
 mod node;
 mod services;
 
+pub(crate) use node::node;
+
 use crate::config::ActionsConfig;
 use crate::flow::Stage;
 use crate::frame::ActionPlace;
@@ -77,6 +79,8 @@ struct Memory {
     steps: HashMap<String, Object>,
     /// Steps of the job that have something to do after the last one.
     posts: Vec<usize>,
+    /// The node that runs in the image of the job, once it is known.
+    node: Option<&'static str>,
     /// Steps of composite actions that have, by the path of the step that uses the action.
     inner_posts: HashMap<String, Vec<usize>>,
 }
@@ -88,6 +92,18 @@ impl Actions {
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether some step uses an action, whatever kind it is.
+    pub(crate) fn uses_any(&self, steps: &[StepSpec]) -> bool {
+        steps.iter().filter_map(uses_of).any(|uses| !self.is_built_in(uses))
+    }
+
+    /// Whether some step may need node.
+    pub(crate) fn may_use_node(&self, steps: &[StepSpec]) -> bool {
+        steps.iter().filter_map(uses_of).any(|uses| {
+            !self.is_built_in(uses) && !matches!(Reference::parse(uses), Ok(Reference::Docker(_)))
+        })
     }
 
     /// Whether this is the action that is built in.
@@ -158,6 +174,14 @@ impl Actions {
     /// order in which they do it.
     fn inner_posts(&self, path: &str) -> Vec<usize> {
         self.memory().inner_posts.get(path).map(|p| p.iter().rev().copied().collect()).unwrap_or_default()
+    }
+
+    fn known_node(&self) -> Option<String> {
+        self.memory().node.map(str::to_owned)
+    }
+
+    fn know_node(&self, program: &'static str) {
+        self.memory().node = Some(program);
     }
 
     fn state(&self, path: &str) -> IndexMap<String, String> {

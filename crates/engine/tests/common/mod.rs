@@ -1,6 +1,10 @@
 //! A job, a sink that remembers, and a driver, for tests with real processes.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses its part")]
 
+pub mod fake;
+pub mod git_http;
+pub mod workflow;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
@@ -65,6 +69,8 @@ pub struct Job {
     pub config: EngineConfig,
     pub dir: tempfile::TempDir,
     pub driver: Arc<ProcessDriver>,
+    /// Where it runs; absent means processes and no containers.
+    pub fence: Option<Fence>,
     pub cancel: CancellationToken,
     pub kill: CancellationToken,
     pub sink: Arc<Memory>,
@@ -132,6 +138,7 @@ impl Job {
             config,
             dir,
             driver: Arc::new(ProcessDriver::new(options).unwrap()),
+            fence: None,
             cancel: CancellationToken::new(),
             kill: CancellationToken::new(),
             sink: Arc::new(Memory::default()),
@@ -164,7 +171,7 @@ impl Job {
     /// Runs it; fails the test if that takes a minute, or if anything remains.
     pub async fn run(&self) -> AttemptResult {
         let engine = Engine::new(self.config.clone());
-        let fence = Fence::of(self.driver.clone());
+        let fence = self.fence.clone().unwrap_or_else(|| Fence::of(self.driver.clone()));
         let run =
             engine.run(&self.assignment, &fence, self.sink.clone(), self.cancel.clone(), self.kill.clone());
         let result = tokio::time::timeout(Duration::from_secs(60), run).await.expect("the engine hangs");

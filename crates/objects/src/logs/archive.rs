@@ -7,7 +7,7 @@
 //! Reads of a log whose segments were evicted bring them back one by one.
 
 use super::attempt::{Attempt, sync_dir};
-use super::{LogStore, StoredLog, blocking, loaded, segment};
+use super::{LogStore, StoredLog, blocking, lines, loaded, segment};
 use crate::objects::Swept;
 use crate::{Digest, ObjectError, Objects};
 use bytes::Bytes;
@@ -194,8 +194,9 @@ impl LogStore {
                 let mut freed = 0;
                 for entry in std::fs::read_dir(&log.dir)? {
                     let entry = entry?;
-                    let name = entry.file_name();
-                    if name.to_str().is_some_and(|n| segment::parse_name(n).is_some()) {
+                    // Where lines are stays: it is small, and spares bringing back what nobody reads.
+                    let kept = [MARKER, lines::index::FILE, lines::outline::FILE];
+                    if !kept.iter().any(|name| entry.file_name() == *name) {
                         freed += entry.metadata()?.len();
                         std::fs::remove_file(entry.path())?;
                     }

@@ -3,9 +3,9 @@
 //! to readers only after it is durable.
 
 use super::archive::{self, Manifest};
+use super::format::{Encoder, SEGMENT_HEADER, segment_header};
 use super::lines::Outline;
 use super::lines::index::LineIndex;
-use super::format::{Encoder, SEGMENT_HEADER, segment_header};
 use super::segment::{self, Place, Tail};
 use super::{LogOptions, Meters};
 use crate::{AppendError, ObjectError};

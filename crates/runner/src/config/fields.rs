@@ -148,6 +148,57 @@ fields! {
     separate_stderr, "SEPARATE_STDERR", "false",
         "Mark lines of standard error in the log. The order between the two streams is only approximate then.",
         |text| boolean(text)?;
+    boundary, "BOUNDARY", "\"process\"",
+        "How jobs are fenced off that do not ask for more: process, sandbox, container or gvisor. Default: process.",
+        |text| Some(text.trim().parse()?);
+    max_boundary, "MAX_BOUNDARY", "\"gvisor\"",
+        "The strongest boundary that is offered. Default: the strongest that this machine can make.",
+        |text| Some(text.trim().parse()?);
+    sandbox_network, "SANDBOX_NETWORK", "\"host\"",
+        "Network of jobs in a sandbox: none, host, or private (everything but the host, private networks and metadata addresses; needs slirp4netns). Default: host.",
+        |text| Some(text.parse()?);
+    sandbox_workspace, "SANDBOX_WORKSPACE", "\"10G\"",
+        "The most that a job in a sandbox may write into its workspace. Needs root. Default: what the disk has.",
+        |text| Some(text.parse()?);
+    sandbox_root, "SANDBOX_ROOT", "\"/srv/images/debian\"",
+        "Directory with the root of an unpacked image, which jobs in a sandbox see instead of the programs of this machine.",
+        |text| Some(text.into());
+    container_engine, "CONTAINER_ENGINE", "\"auto\"",
+        "Container engine: auto, docker, podman, off, or the path of a socket. Default: auto (the first that answers).",
+        |text| Some(text.parse()?);
+    container_image, "CONTAINER_IMAGE", "\"docker.io/library/buildpack-deps:noble\"",
+        "Image of jobs that must run in a container and name none.",
+        |text| Some(text.trim().to_owned());
+    container_mirror, "CONTAINER_MIRROR", "\"http://mirror.example.com:5000\"",
+        "Mirror of Docker Hub that is asked for images before it.",
+        |text| Some(text.trim().to_owned());
+    container_volumes, "CONTAINER_VOLUMES", "[\"/srv/data\"]",
+        "Directories of this machine below which jobs may mount volumes. Default: none (volumes with a name are always allowed; they end with the job).",
+        |text| list(text);
+    container_options, "CONTAINER_OPTIONS", "[\"--device\"]",
+        "Options of containers that jobs may use beside those that are always allowed.",
+        |text| list(text);
+    container_socket, "CONTAINER_SOCKET", "false",
+        "Jobs in containers see the socket of the container engine. Whoever has it owns this machine.",
+        |text| boolean(text)?;
+    container_keep, "CONTAINER_KEEP", "\"none\"",
+        "Finished containers that stay for inspection: none, failed or all. `fleetfoot runner prune` lists and removes them.",
+        |text| Some(text.parse()?);
+    container_keep_count, "CONTAINER_KEEP_COUNT", "10",
+        "How many of them stay, the newest.",
+        |text| parsed(text, "a number of containers")?;
+    container_keep_age, "CONTAINER_KEEP_AGE", "\"24h\"",
+        "How long they stay.",
+        |text| Some(text.parse()?);
+    gvisor_runsc, "GVISOR_RUNSC", "\"/usr/local/bin/runsc\"",
+        "The program runsc of gVisor. Default: runsc on the PATH.",
+        |text| Some(text.into());
+    gvisor_platform, "GVISOR_PLATFORM", "\"auto\"",
+        "How gVisor gets hold of system calls: auto, systrap, ptrace or kvm. Default: auto (the first that works).",
+        |text| Some(text.parse()?);
+    gvisor_network, "GVISOR_NETWORK", "\"host\"",
+        "Network of jobs in gVisor: none, host or private.",
+        |text| Some(text.parse()?);
 }
 
 /// The known name nearest to a wrong one, if one is near.

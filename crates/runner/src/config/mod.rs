@@ -2,17 +2,20 @@
 //! the later wins field by field. Every field is declared once, in
 //! [`fields`]. Nothing here talks to a server.
 
+pub mod boundary;
 pub mod fields;
 mod file;
 mod size;
 mod write;
 
+pub use boundary::{BoundaryConfig, EngineChoice, KeepChoice, NetworkChoice, Period, PlatformChoice};
 pub use fields::{FIELDS, Field};
 pub use file::{FileError, read_file};
 pub use size::Size;
 pub use write::write_commented;
 
 use fleetfoot_client::{ClientConfig, DEFAULT_URL, Secret};
+use fleetfoot_model::boundary::Boundary;
 use fleetfoot_model::labels::Label;
 use fleetfoot_model::spec::Limits;
 use serde::Deserialize;
@@ -59,6 +62,23 @@ pub struct PartialConfig {
     pub fetch_checkout: Option<bool>,
     pub node: Option<PathBuf>,
     pub separate_stderr: Option<bool>,
+    pub boundary: Option<Boundary>,
+    pub max_boundary: Option<Boundary>,
+    pub sandbox_network: Option<NetworkChoice>,
+    pub sandbox_workspace: Option<Size>,
+    pub sandbox_root: Option<PathBuf>,
+    pub container_engine: Option<EngineChoice>,
+    pub container_image: Option<String>,
+    pub container_mirror: Option<String>,
+    pub container_volumes: Option<Vec<String>>,
+    pub container_options: Option<Vec<String>>,
+    pub container_socket: Option<bool>,
+    pub container_keep: Option<KeepChoice>,
+    pub container_keep_count: Option<usize>,
+    pub container_keep_age: Option<Period>,
+    pub gvisor_runsc: Option<PathBuf>,
+    pub gvisor_platform: Option<PlatformChoice>,
+    pub gvisor_network: Option<NetworkChoice>,
 }
 
 fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
@@ -122,6 +142,8 @@ pub struct RunnerConfig {
     pub node: Option<PathBuf>,
     /// Lines of standard error are marked in the log.
     pub separate_stderr: bool,
+    /// Which boundaries it offers, and how they are made.
+    pub boundaries: BoundaryConfig,
 }
 
 /// A configuration that cannot be used.
@@ -199,7 +221,24 @@ impl PartialConfig {
             action_cache,
             fetch_checkout,
             node,
-            separate_stderr
+            separate_stderr,
+            boundary,
+            max_boundary,
+            sandbox_network,
+            sandbox_workspace,
+            sandbox_root,
+            container_engine,
+            container_image,
+            container_mirror,
+            container_volumes,
+            container_options,
+            container_socket,
+            container_keep,
+            container_keep_count,
+            container_keep_age,
+            gvisor_runsc,
+            gvisor_platform,
+            gvisor_network
         )
     }
 
@@ -209,6 +248,7 @@ impl PartialConfig {
     /// [`ConfigError::Value`].
     pub fn resolve(self) -> Result<RunnerConfig, ConfigError> {
         let bad = |field, message: String| Err(ConfigError::Value { field, message });
+        let boundaries = BoundaryConfig::resolve(&self)?;
         let slots = self.slots.unwrap_or_else(default_slots);
         if !(1..=1000).contains(&slots) {
             return bad("slots", format!("{slots} is not between 1 and 1000"));
@@ -230,6 +270,7 @@ impl PartialConfig {
         let action_mirror = self.action_mirror.map(|m| mirror("action_mirror", m)).transpose()?;
         let node = self.node.map(|f| absolute("node", f)).transpose()?;
         Ok(RunnerConfig {
+            boundaries,
             action_mirror,
             action_url: self.action_url,
             action_owners: self.action_owners.unwrap_or_default(),

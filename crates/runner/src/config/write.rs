@@ -32,6 +32,9 @@ fn value(config: &PartialConfig, key: &str) -> Option<toml::Value> {
         l.as_ref().map(|l| Value::Array(l.iter().cloned().map(Value::String).collect()))
     };
     let whole = |n: Option<u64>| n.and_then(|n| i64::try_from(n).ok()).map(Value::Integer);
+    fn word<T: ToString>(value: Option<T>) -> Option<Value> {
+        value.map(|v| Value::String(v.to_string()))
+    }
     let size = |s: Option<Size>| whole(s.map(|s| s.0));
     match key {
         "server" => text(&config.server),
@@ -55,6 +58,31 @@ fn value(config: &PartialConfig, key: &str) -> Option<toml::Value> {
         "max_pids" => whole(config.max_pids),
         "max_log" => size(config.max_log),
         "keep_free" => size(config.keep_free),
+        "action_mirror" => text(&config.action_mirror),
+        "action_url" => text(&config.action_url),
+        "action_owners" => list(&config.action_owners),
+        "action_sha_only" => config.action_sha_only.map(Value::Boolean),
+        "action_cache" => path(&config.action_cache),
+        "fetch_checkout" => config.fetch_checkout.map(Value::Boolean),
+        "node" => path(&config.node),
+        "separate_stderr" => config.separate_stderr.map(Value::Boolean),
+        "boundary" => word(config.boundary),
+        "max_boundary" => word(config.max_boundary),
+        "sandbox_network" => word(config.sandbox_network),
+        "sandbox_workspace" => size(config.sandbox_workspace),
+        "sandbox_root" => path(&config.sandbox_root),
+        "container_engine" => word(config.container_engine.as_ref()),
+        "container_image" => text(&config.container_image),
+        "container_mirror" => text(&config.container_mirror),
+        "container_volumes" => list(&config.container_volumes),
+        "container_options" => list(&config.container_options),
+        "container_socket" => config.container_socket.map(Value::Boolean),
+        "container_keep" => word(config.container_keep),
+        "container_keep_count" => whole(config.container_keep_count.map(|n| n as u64)),
+        "container_keep_age" => word(config.container_keep_age),
+        "gvisor_runsc" => path(&config.gvisor_runsc),
+        "gvisor_platform" => word(config.gvisor_platform),
+        "gvisor_network" => word(config.gvisor_network),
         _ => None,
     }
 }

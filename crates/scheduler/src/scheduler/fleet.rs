@@ -155,6 +155,7 @@ impl Fleet {
             labels: LabelSet::default(),
             queues: Vec::new(),
             boundary: Boundary::Process,
+            containers: false,
             limits: Ceiling::EVERYTHING,
             slots: 0,
             draining: false,
@@ -242,6 +243,7 @@ impl Scheduler {
             && runner.offer.labels == offer.labels
             && runner.offer.queues == offer.queues
             && runner.offer.boundary == offer.boundary
+            && runner.offer.containers == offer.containers
             && runner.offer.limits == offer.limits;
         let runner = &mut self.fleet.all[at];
         (runner.online, runner.connected) = (true, true);
@@ -269,8 +271,8 @@ impl Scheduler {
             same
         });
         let labels = offer.labels.clone();
-        let (boundary, limits) = (offer.boundary, offer.limits);
-        let key = ShapeKey { labels, queues: queues.into_boxed_slice(), boundary, limits };
+        let (boundary, containers, limits) = (offer.boundary, offer.containers, offer.limits);
+        let key = ShapeKey { labels, queues: queues.into_boxed_slice(), boundary, containers, limits };
         self.unshape(at);
         self.fleet.all[at].shape = self.index.shape(key, &mut self.queues);
     }

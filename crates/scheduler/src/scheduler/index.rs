@@ -1,6 +1,6 @@
 //! Which waiting job goes next, and to whom it could go. Jobs are grouped into
-//! *classes* (queue, label set, minimum boundary, limits), runners into *shapes*
-//! (label set, queues, boundary, limits); who matches whom is settled once per pair, when the
+//! *classes* (queue, label set, minimum boundary, containers, limits), runners into *shapes*
+//! (label set, queues, boundary, containers, limits); who matches whom is settled once per pair, when the
 //! class or the shape appears. Dispatch looks at classes that have both a job
 //! and a free runner, and at nothing else: a million jobs that match nobody are
 //! never touched.
@@ -21,6 +21,7 @@ pub(super) struct ClassKey {
     pub(super) queue: u32,
     pub(super) labels: LabelSet,
     pub(super) boundary: Boundary,
+    pub(super) containers: bool,
     pub(super) limits: Ceiling,
 }
 
@@ -30,6 +31,7 @@ pub(super) struct ShapeKey {
     pub(super) labels: LabelSet,
     pub(super) queues: Box<[u32]>,
     pub(super) boundary: Boundary,
+    pub(super) containers: bool,
     pub(super) limits: Ceiling,
 }
 
@@ -37,6 +39,7 @@ impl ShapeKey {
     fn takes(&self, class: &ClassKey) -> bool {
         self.queues.binary_search(&class.queue).is_ok()
             && class.boundary <= self.boundary
+            && class.containers <= self.containers
             && self.limits.allows(&class.limits)
             && class.labels.is_subset_of(&self.labels)
     }

@@ -188,7 +188,13 @@ impl Scheduler {
 
     fn entry(&mut self, job: QueuedJob) -> Entry {
         let queue = self.queues.intern(&job.queue);
-        let key = ClassKey { queue, labels: job.labels, boundary: job.min_boundary, limits: job.limits };
+        let key = ClassKey {
+            queue,
+            labels: job.labels,
+            boundary: job.min_boundary,
+            containers: job.containers,
+            limits: job.limits,
+        };
         let class = self.index.class(key, &mut self.queues);
         self.seq += 1;
         Entry {
@@ -487,6 +493,9 @@ impl Scheduler {
         if class.boundary > offer.boundary {
             let (minimum, offered) = (class.boundary, offer.boundary);
             return Err(ClaimError::BoundaryTooWeak { runner: offer.id, minimum, offered });
+        }
+        if class.containers && !offer.containers {
+            return Err(ClaimError::NoContainers(offer.id));
         }
         if !offer.limits.allows(&class.limits) {
             let refused = offer.limits.refused(&class.limits);

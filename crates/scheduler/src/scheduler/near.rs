@@ -111,8 +111,7 @@ type Distance = (usize, bool, bool, bool, Reverse<u32>);
 
 fn distance(runner: &Runner, key: &ClassKey, queue: &str) -> Distance {
     let labels = key.labels.as_slice();
-    let missing =
-        labels.iter().filter(|l| runner.offer.labels.as_slice().binary_search(l).is_err()).count();
+    let missing = labels.iter().filter(|l| runner.offer.labels.as_slice().binary_search(l).is_err()).count();
     let fixed = missing
         + usize::from(!serves(&runner.offer, queue))
         + usize::from(runner.offer.boundary < key.boundary)

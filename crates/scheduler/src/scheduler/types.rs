@@ -51,6 +51,8 @@ pub struct QueuedJob {
     pub priority: i32,
     /// The weakest boundary that the job accepts.
     pub min_boundary: Boundary,
+    /// It needs a container engine.
+    pub containers: bool,
     /// What it asks for.
     pub limits: Ceiling,
     /// When it was queued, for people: the order of arrival here decides.
@@ -91,6 +93,8 @@ pub struct RunnerOffer {
     pub queues: Vec<Arc<str>>,
     /// Strongest boundary that it offers.
     pub boundary: Boundary,
+    /// It has a container engine.
+    pub containers: bool,
     /// The most that it allows a job.
     pub limits: Ceiling,
     /// Jobs that it takes at once.
@@ -238,6 +242,9 @@ pub enum ClaimError {
         /// What the runner offers.
         offered: Boundary,
     },
+    /// The job needs a container engine and the runner has none.
+    #[error("the job has a container or services, runner {0} has no container engine")]
+    NoContainers(RunnerId),
     /// The job asks for more than the runner allows.
     #[error("the job asks for more than runner {runner} allows: {}", refused.join(", "))]
     LimitsNotAllowed {

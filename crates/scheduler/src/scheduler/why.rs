@@ -96,10 +96,16 @@ impl Scheduler {
             let best = labelled.iter().map(|r| r.offer.boundary).max();
             return vec![WhyReason::BoundaryNotOffered { minimum: key.boundary, best }];
         }
+        let equipped: Vec<&Runner> =
+            strong.iter().copied().filter(|r| key.containers <= r.offer.containers).collect();
+        if equipped.is_empty() {
+            let runners = named(strong.iter().map(|r| r.offer.id).collect());
+            return vec![WhyReason::ContainersNotOffered { runners }];
+        }
         let allowing: Vec<&Runner> =
-            strong.iter().copied().filter(|r| r.offer.limits.allows(&key.limits)).collect();
+            equipped.iter().copied().filter(|r| r.offer.limits.allows(&key.limits)).collect();
         if allowing.is_empty() {
-            return vec![limits_not_allowed(key, &strong)];
+            return vec![limits_not_allowed(key, &equipped)];
         }
         if allowing.iter().any(|r| r.takes_jobs() && r.free_slots() > 0) {
             return vec![WhyReason::Ready];
@@ -129,6 +135,7 @@ impl Scheduler {
                     matching.iter().any(|r| {
                         key.labels.is_subset_of(&r.offer.labels)
                             && r.offer.boundary >= key.boundary
+                            && key.containers <= r.offer.containers
                             && r.offer.limits.allows(&key.limits)
                     })
                 }),
@@ -227,6 +234,9 @@ fn summary(reason: &WhyReason, status: Status) -> String {
             }
             None => format!("It demands boundary '{minimum}', which no runner offers."),
         },
+        WhyReason::ContainersNotOffered { .. } => {
+            "It has a container or services; no matching runner has a container engine.".to_owned()
+        }
         WhyReason::LimitsNotAllowed { nearest } => {
             let near = nearest.first().map(|n| format!(": '{}' is asked for {}", n.name, n.lacks.join(", ")));
             format!("It asks for more than any matching runner allows{}.", near.unwrap_or_default())

@@ -9,6 +9,7 @@ mod lines;
 mod logs;
 mod meta;
 mod observe;
+mod oidc;
 mod projects;
 mod repos;
 mod runners;
@@ -151,6 +152,8 @@ pub(crate) fn router(app: App) -> Router {
     let (router, _) = groups().bounded(&app).split_for_parts();
     // The protocols of actions are others', and the dashboard is for browsers: not in our document.
     let router = router.merge(actions::routes()).merge(crate::dashboard::routes());
+    let quick = Bound { app: app.clone(), time: app.options.request_timeout };
+    let router = router.merge(oidc::routes().layer(from_fn_with_state(quick, bounded)));
     router.fallback(unknown_route).method_not_allowed_fallback(unknown_method).with_state(app)
 }
 

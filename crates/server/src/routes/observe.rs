@@ -285,7 +285,9 @@ pub(super) async fn audit(
         AuditFormat::Csv => true,
     };
     if query.cursor.is_some() || query.limit.is_some() {
-        return Err(Failure::bad_request("an export has neither `cursor` nor `limit`: narrow it with filters"));
+        return Err(Failure::bad_request(
+            "an export has neither `cursor` nor `limit`: narrow it with filters",
+        ));
     }
     let place = app.admit_stream()?;
     let export = app.control.export_audit(&who, filter)?;

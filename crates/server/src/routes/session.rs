@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fleetfoot_control::SignedIn;
 use fleetfoot_model::Code;
-use fleetfoot_model::users::{SessionView, SignIn, SignInWays};
+use fleetfoot_model::users::{OidcWay, SessionView, SignIn, SignInWays};
 
 /// Largest body of a sign-in.
 const SIGN_IN_LIMIT: usize = 16 << 10;
@@ -84,7 +84,8 @@ pub(super) async fn delete(State(app): State<App>, request: Request) -> Answer<R
 #[utoipa::path(get, path = "/sign-in", operation_id = "sign_in_ways", tag = "sign-in", security(()),
     responses((status = 200, body = SignInWays)))]
 pub(super) async fn ways(State(app): State<App>) -> Answer<Json<SignInWays>> {
-    Ok(Json(SignInWays { password: app.control.passwords_exist().await?, oidc: Vec::new() }))
+    let oidc = app.relying.providers().map(|p| OidcWay { id: p.id.clone(), name: p.name.clone() }).collect();
+    Ok(Json(SignInWays { password: app.control.passwords_exist().await?, oidc }))
 }
 
 /// The cookie of a session that just began.

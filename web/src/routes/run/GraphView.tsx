@@ -10,10 +10,11 @@ import { draw, type Size } from './layout';
 const WIDTH = 208;
 const PLAIN = 46;
 const HEAD = 34;
-const DOT = 22;
-const DOTS_IN_LINE = 8;
+/** Small targets need this much room to be hit. */
+const DOT = 24;
+const DOTS_IN_LINE = 7;
 /** Legs that are drawn; the others are counted. */
-const MOST_DOTS = 39;
+const MOST_DOTS = 34;
 
 function sizeOf(node: GraphNode): Size {
   if (node.legs.length === 1) return { width: WIDTH, height: PLAIN };

@@ -66,11 +66,11 @@ function Job({ run, job }: { run: RunView; job: JobView }) {
           </div>
         )
       ) : (
-        <section className="card job-log" aria-label="Log">
+        <div className="card job-log">
           <Suspense fallback={<Loading what="Loading the log" />}>
             <LogView jobId={job.id} attempt={asked} failedStep={failed?.index} lineHash={hash === '' ? undefined : `#${hash}`} />
           </Suspense>
-        </section>
+        </div>
       )}
       {current && <Details job={job} attempt={current} />}
     </>

@@ -1,13 +1,15 @@
 /** A run as data: read once, then kept true by its stream of events. */
 import { queryOptions, useMutation, useQuery, useQueryClient, type QueryClient } from '@tanstack/react-query';
 import { useEffect } from 'react';
-import { answer, api, send } from '../../api/client';
+import { answer, api } from '../../api/client';
 import type { ApprovalView, JobView, RunReport, RunView, Why } from '../../api/types';
 import { follow } from '../../live/events';
 import { complain, say } from '../../ui/toasts';
 import { withChange } from './merge';
 
 const path = (id: number) => ({ params: { path: { id } } });
+
+// The typed client forgets that the pairs in `summaries` are pairs: hence the casts below.
 
 /** One run with its jobs. */
 export function runQuery(id: number) {
@@ -29,7 +31,7 @@ export function jobQuery(id: number) {
 export function whyQuery(id: number) {
   return queryOptions({
     queryKey: ['why', id],
-    queryFn: async ({ signal }): Promise<Why> => (await answer(api.GET('/api/v1/jobs/{id}/why', { ...path(id), signal }))) as Why,
+    queryFn: async ({ signal }): Promise<Why> => answer(api.GET('/api/v1/jobs/{id}/why', { ...path(id), signal })),
     refetchInterval: 3_000,
     staleTime: 0,
   });
@@ -39,7 +41,7 @@ export function whyQuery(id: number) {
 export function reportQuery(id: number) {
   return queryOptions({
     queryKey: ['run', id, 'report'],
-    queryFn: async ({ signal }): Promise<RunReport> => (await (await send(`/api/v1/runs/${id}/report`, { signal })).json()) as RunReport,
+    queryFn: async ({ signal }): Promise<RunReport> => answer(api.GET('/api/v1/runs/{id}/report', { ...path(id), signal })),
   });
 }
 
@@ -65,9 +67,9 @@ export function attemptsQuery(run: RunView) {
   return queryOptions({
     queryKey: ['run', run.id, 'attempts'],
     queryFn: async ({ signal }): Promise<RunView[]> => {
-      const search = new URLSearchParams({ text: `#${run.number}`, workflow: run.name, project: run.project, limit: '50' });
-      const { items } = (await (await send(`/api/v1/runs?${search.toString()}`, { signal })).json()) as { items: RunView[] };
-      return items.filter((other) => other.number === run.number && other.name === run.name).sort((a, b) => b.id - a.id);
+      const query = { text: `#${run.number}`, workflow: run.name, project: run.project, limit: 50 };
+      const { items } = await answer(api.GET('/api/v1/runs', { params: { query }, signal }));
+      return (items as RunView[]).filter((other) => other.number === run.number && other.name === run.name).sort((a, b) => b.id - a.id);
     },
   });
 }
@@ -117,14 +119,8 @@ export function useSteering(run: RunView) {
     onSettled: again,
   });
   const rerun = useMutation({
-    mutationFn: async (how: { failed_only?: boolean; debug?: boolean }) => {
-      const response = await send(`/api/v1/runs/${run.id}/rerun`, {
-        method: 'POST',
-        headers: { 'Content-Type': 'application/json' },
-        body: JSON.stringify(how),
-      });
-      return (await response.json()) as { run: number };
-    },
+    mutationFn: (how: { failed_only?: boolean; debug?: boolean }) =>
+      answer(api.POST('/api/v1/runs/{id}/rerun', { ...path(run.id), body: { failed_only: false, debug: false, ...how } })),
     onError: (error) => complain(error, 'Running it again'),
     onSettled: again,
   });

@@ -2,8 +2,8 @@
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
 import { useState } from 'react';
-import { answer, api, send } from '../../api/client';
-import type { RepositoryView, WorkflowList, WorkflowView } from '../../api/types';
+import { answer, api } from '../../api/client';
+import type { RepositoryView, WorkflowView } from '../../api/types';
 import { Dialog } from '../../ui/Dialog';
 import { Empty, Failed, Loading } from '../../ui/states';
 import { InputFields, valuesOf } from './InputFields';
@@ -52,8 +52,8 @@ function Workflows({ repository, onClose }: { repository: RepositoryView; onClos
   const [path, setPath] = useState('');
   const list = useQuery({
     queryKey: ['repos', repository.id, 'workflows', asked],
-    queryFn: async ({ signal }): Promise<WorkflowList> =>
-      (await (await send(`/api/v1/repos/${repository.id}/workflows${asked ? `?ref=${encodeURIComponent(asked)}` : ''}`, { signal })).json()) as WorkflowList,
+    queryFn: async ({ signal }) =>
+      answer(api.GET('/api/v1/repos/{id}/workflows', { params: { path: { id: repository.id }, query: asked ? { ref: asked } : {} }, signal })),
   });
   const workflows = list.data?.workflows ?? [];
   const startable = workflows.filter((each) => each.dispatch && !each.error);

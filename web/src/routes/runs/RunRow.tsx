@@ -55,13 +55,16 @@ const PARTS = [
 
 /** The jobs of a run as a small bar. */
 function Counts({ of }: { of: JobCounts }) {
-  const words = PARTS.filter(([name]) => of[name] > 0).map(([name]) => `${of[name]} ${name.replace('_', ' ')}`);
-  const label = `${of.total} ${of.total === 1 ? 'job' : 'jobs'}: ${words.join(', ')}`;
+  const parts = PARTS.flatMap(([name, tone]) => {
+    const count = of[name] ?? 0;
+    return count > 0 ? [{ name, tone, count }] : [];
+  });
+  const label = `${of.total} ${of.total === 1 ? 'job' : 'jobs'}: ${parts.map(({ name, count }) => `${count} ${name.replace('_', ' ')}`).join(', ')}`;
   return (
     <span className="counts" role="img" aria-label={label} title={label}>
-      {PARTS.map(([name, tone]) =>
-        of[name] > 0 ? <span key={name} className={`counts-part tone-${tone}`} style={{ flexGrow: of[name] }} /> : null,
-      )}
+      {parts.map(({ name, tone, count }) => (
+        <span key={name} className={`counts-part tone-${tone}`} style={{ flexGrow: count }} />
+      ))}
     </span>
   );
 }

@@ -15,6 +15,7 @@ import { FilterBar } from './FilterBar';
 import { filterOf, type RunFilter } from './filter';
 import { useRuns } from './list';
 import { NewRun } from './NewRunButton';
+import { PendingApprovals } from './PendingApprovals';
 import { RunRow } from './RunRow';
 import './runs.css';
 
@@ -42,6 +43,7 @@ export function RunsPage() {
         <h1 className="grow">Runs</h1>
         {mayStart && <NewRun />}
       </div>
+      <PendingApprovals />
       <FilterBar filter={filter} onChange={setFilter} />
       {list.isError && rows.length === 0 ? (
         <Failed error={list.error} retry={() => void list.refetch()} />

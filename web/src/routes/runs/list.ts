@@ -1,10 +1,9 @@
 /** The list of runs as data: pages from the server, kept true by the feed. */
 import { infiniteQueryOptions, queryOptions, useInfiniteQuery, useQueryClient, type InfiniteData } from '@tanstack/react-query';
 import { useEffect, useRef } from 'react';
-import { send } from '../../api/client';
-import type { RunFacets } from '../../api/types';
+import { answer, api } from '../../api/client';
 import { useFeed } from '../../live/feed';
-import { FILTERS, type RunFilter } from './filter';
+import type { RunFilter } from './filter';
 import { withoutRun, withRun, type Page } from './rows';
 
 const PAGE = 100;
@@ -13,22 +12,12 @@ const FRESH_PAGES = 5;
 /** How long to wait for further changes before the server is asked. */
 const ASK_AFTER_MS = 700;
 
-function query(filter: RunFilter, cursor: string | null): string {
-  const search = new URLSearchParams();
-  for (const name of FILTERS) {
-    const value = filter[name];
-    if (value !== undefined) search.set(name, value);
-  }
-  search.set('limit', String(PAGE));
-  if (cursor) search.set('cursor', cursor);
-  return `/api/v1/runs?${search.toString()}`;
-}
-
 /** The query of the list under a filter. */
 export function runsQuery(filter: RunFilter) {
   return infiniteQueryOptions({
     queryKey: ['runs', 'list', filter],
-    queryFn: async ({ pageParam, signal }): Promise<Page> => (await (await send(query(filter, pageParam), { signal })).json()) as Page,
+    queryFn: async ({ pageParam, signal }): Promise<Page> =>
+      (await answer(api.GET('/api/v1/runs', { params: { query: { ...(filter as object), limit: PAGE, ...(pageParam ? { cursor: pageParam } : {}) } }, signal }))) as Page,
     initialPageParam: null as string | null,
     getNextPageParam: (last: Page) => last.next_cursor ?? null,
     staleTime: 30_000,
@@ -38,7 +27,7 @@ export function runsQuery(filter: RunFilter) {
 /** Values that runs can be filtered by. */
 export const facetsQuery = queryOptions({
   queryKey: ['runs', 'facets'],
-  queryFn: async ({ signal }): Promise<RunFacets> => (await (await send('/api/v1/runs/facets', { signal })).json()) as RunFacets,
+  queryFn: async ({ signal }) => answer(api.GET('/api/v1/runs/facets', { signal })),
   staleTime: 60_000,
 });
 

@@ -8,6 +8,7 @@ use super::walk::Instance;
 use crate::source::clip;
 use crate::syntax::{Dynamic, Env, Job, Shape, Workflow};
 use fleetfoot_expr::{Object, Value};
+use fleetfoot_model::boundary::Boundary;
 use fleetfoot_model::diagnostic::Diagnostic;
 use fleetfoot_model::labels::Label;
 use fleetfoot_model::plan::{PlannedJob, RunParams};
@@ -248,12 +249,18 @@ impl Planner<'_> {
                 Some(written) => self.evaluator.services(written)?,
                 None => IndexMap::new(),
             },
+            min_boundary: job.extensions.min_boundary,
         };
         let placement = Placement {
             labels: self.labels()?,
             queue: job.extensions.queue.clone(),
             priority: job.extensions.priority,
-            min_boundary: job.extensions.min_boundary,
+            // What a job writes as its container is not to become something weaker.
+            min_boundary: match spec.container {
+                Some(_) => spec.min_boundary.max(Boundary::Container),
+                None => spec.min_boundary,
+            },
+            containers: spec.container.is_some() || !spec.services.is_empty(),
             limits: job.extensions.limits.clone(),
             retry: job.extensions.retry.clone(),
             queue_timeout_seconds: job.extensions.queue_timeout_seconds,

@@ -38,13 +38,6 @@ impl Report<'_> {
         Some(Environment { name, url: url.map(|t| t.raw) })
     }
 
-    /// Whoever writes it should know before the job fails.
-    pub(super) fn warn_container(&mut self, entry: &Entry) {
-        let message = format!("'{}' needs a runner with containers, and there is none yet", entry.name());
-        self.warning(entry.key.start, "needs-containers", message).hint =
-            Some("The job fails when its turn comes, unless the image comes to nothing".to_owned());
-    }
-
     /// `container`: an image, or a mapping.
     pub(super) fn job_container(&mut self, node: &Node) -> Option<Container> {
         self.container(node, false)

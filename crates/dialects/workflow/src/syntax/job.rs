@@ -113,11 +113,9 @@ pub(super) fn read(report: &mut Report<'_>, key: &str, at: usize, node: &Node, k
     }
     if let Some(e) = get("container") {
         job.container = report.job_container(&e.value);
-        report.warn_container(e);
     }
     if let Some(e) = get("services") {
         job.services = report.services(&e.value);
-        report.warn_container(e);
     }
     job.environment = get("environment").and_then(|e| report.environment(e));
     if let Some(e) = get("snapshot") {

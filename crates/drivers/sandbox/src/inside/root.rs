@@ -5,58 +5,14 @@
 
 use super::zygote::{Doing, Failure};
 use crate::sys;
-use crate::wire::Setup;
+use crate::wire::{Setup, Shown};
+use fleetfoot_driver_linux::system;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-/// Programs and libraries of a host.
-const PROGRAMS: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "opt"];
-/// Not taken from an image: we make them.
-const OWN: [&str; 6] = ["dev", "proc", "sys", "tmp", "run", "home"];
-/// Files of `/etc` that programs need and that tell nothing about the host's users or services.
-const ETC_FILES: [&str; 22] = [
-    "bash.bashrc",
-    "debian_version",
-    "gai.conf",
-    "gitconfig",
-    "host.conf",
-    "inputrc",
-    "ld.so.cache",
-    "ld.so.conf",
-    "localtime",
-    "lsb-release",
-    "machine-id",
-    "magic",
-    "mime.types",
-    "networks",
-    "nsswitch.conf",
-    "os-release",
-    "profile",
-    "protocols",
-    "resolv.conf",
-    "services",
-    "shells",
-    "timezone",
-];
-/// Directories of `/etc`, by the beginning of their name.
-const ETC_DIRECTORIES: [&str; 13] = [
-    "alternatives",
-    "ca-certificates",
-    "crypto-policies",
-    "dotnet",
-    "fonts",
-    "java",
-    "ld.so.conf.d",
-    "maven",
-    "perl",
-    "php",
-    "pki",
-    "python",
-    "ssl",
-];
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Hidden behind an empty file or an empty directory: secrets and levers of the kernel.
 const MASKED: [&str; 13] = [
@@ -75,8 +31,6 @@ const MASKED: [&str; 13] = [
     "timer_stats",
 ];
 const READ_ONLY: [&str; 4] = ["bus", "fs", "irq", "sys"];
-/// Files of `/etc` above this size are not copied.
-const MAX_COPY: u64 = 4 << 20;
 
 const FENCED: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 
@@ -92,8 +46,15 @@ pub(super) struct Sources {
     shown: Vec<Tree>,
     writable: Vec<Tree>,
     links: Vec<(PathBuf, PathBuf)>,
+    /// Directories that are made anew, with their modes, because something is shown in them.
+    directories: Vec<(PathBuf, u32)>,
     files: Vec<(PathBuf, Vec<u8>)>,
     sys: Option<OwnedFd>,
+}
+
+/// Whether `place` lies in `target`, a copy of `path`, which has nothing there.
+fn is_without(path: &Path, target: &Path, place: &Path) -> bool {
+    place.strip_prefix(target).is_ok_and(|rest| !rest.as_os_str().is_empty() && !path.join(rest).exists())
 }
 
 fn take(path: &Path, target: PathBuf, recursive: bool) -> Result<Tree, Failure> {
@@ -109,31 +70,48 @@ fn show(path: &Path, target: PathBuf) -> Result<Tree, Failure> {
     Ok(tree)
 }
 
+/// A file or directory for reading; the runner's own is shown as the job's, so that modes that shut
+/// everybody else out do not shut the job out.
+fn show_further(one: &Shown, id_map: Option<&OwnedFd>) -> Result<Tree, Failure> {
+    if let Some(map) = id_map.filter(|_| one.own) {
+        let tree = take(&one.host, one.inside.clone(), false)?;
+        let attributes = FENCED | libc::MOUNT_ATTR_RDONLY;
+        if sys::set_attributes(tree.fd.as_fd(), false, attributes, Some(map.as_fd())).is_ok() {
+            return Ok(tree);
+        }
+    }
+    show(&one.host, one.inside.clone())
+}
+
 /// Takes copies of all mounts that the root will be made of. Before the new namespaces are entered
 /// where the runner is root (only then may owners be mapped), after that otherwise.
 pub(super) fn take_sources(setup: &Setup, id_map: Option<&OwnedFd>) -> Result<Sources, Failure> {
-    let mut sources =
-        Sources { shown: Vec::new(), writable: Vec::new(), links: Vec::new(), files: Vec::new(), sys: None };
+    let mut sources = Sources {
+        shown: Vec::new(),
+        writable: Vec::new(),
+        links: Vec::new(),
+        directories: Vec::new(),
+        files: Vec::new(),
+        sys: None,
+    };
     let names: Vec<String> = if setup.image {
-        let taken = |name: &String| {
-            let top = Path::new("/").join(name);
-            !OWN.contains(&name.as_str()) && !setup.writable.iter().any(|w| w.starts_with(&top))
-        };
+        let taken = |name: &String| !system::OWN.contains(&name.as_str());
         let entries = fs::read_dir(&setup.base).doing("read the root of the image")?;
         entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).filter(taken).collect()
     } else {
-        PROGRAMS.iter().map(|s| (*s).to_owned()).collect()
+        system::PROGRAMS.iter().map(|s| (*s).to_owned()).collect()
     };
+    let places: Vec<&Path> =
+        setup.read_only.iter().chain(&setup.writable).map(|one| one.inside.as_path()).collect();
     for name in names {
-        sources.add(&setup.base.join(&name), Path::new("/").join(&name))?;
+        sources.add(&setup.base.join(&name), Path::new("/").join(&name), &places)?;
     }
     if !setup.image {
         sources.add_etc()?;
     }
-    for path in &setup.read_only {
-        if path.exists() {
-            sources.shown.push(show(path, path.clone())?);
-        }
+    let id_map = id_map.filter(|_| setup.id_mapped);
+    for one in &setup.read_only {
+        sources.shown.push(show_further(one, id_map)?);
     }
     for device in DEVICES {
         let path = Path::new("/dev").join(device);
@@ -142,12 +120,11 @@ pub(super) fn take_sources(setup: &Setup, id_map: Option<&OwnedFd>) -> Result<So
         sys::set_attributes(tree.fd.as_fd(), false, attributes, None).doing("fence a device")?;
         sources.shown.push(tree);
     }
-    for path in &setup.writable {
-        let id_map = id_map.filter(|_| setup.id_mapped);
+    for one in &setup.writable {
         // A mapped copy cannot have foreign mounts below it.
-        let tree = take(path, path.clone(), id_map.is_none())?;
+        let tree = take(&one.host, one.inside.clone(), id_map.is_none())?;
         sys::set_attributes(tree.fd.as_fd(), id_map.is_none(), FENCED, id_map.map(AsFd::as_fd))
-            .doing(format!("map the owner of '{}'", path.display()))?;
+            .doing(format!("map the owner of '{}'", one.host.display()))?;
         sources.writable.push(tree);
     }
     if !setup.isolate_network {
@@ -161,12 +138,22 @@ pub(super) fn take_sources(setup: &Setup, id_map: Option<&OwnedFd>) -> Result<So
 }
 
 impl Sources {
-    /// A directory, or a link as it is; what does not exist is left out.
-    fn add(&mut self, path: &Path, target: PathBuf) -> Result<(), Failure> {
+    /// A directory, or a link as it is; what does not exist is left out. A directory in which something
+    /// else is to be shown at a place that it does not have is shown entry by entry.
+    fn add(&mut self, path: &Path, target: PathBuf, places: &[&Path]) -> Result<(), Failure> {
         let Ok(kind) = fs::symlink_metadata(path) else { return Ok(()) };
         if kind.is_symlink() {
             let to = fs::read_link(path).doing(format!("read the link '{}'", path.display()))?;
             self.links.push((target, to));
+        } else if kind.is_dir() && places.iter().any(|place| is_without(path, &target, place)) {
+            self.directories.push((target.clone(), kind.permissions().mode() & 0o777));
+            for entry in fs::read_dir(path).doing(format!("read '{}'", path.display()))? {
+                let name = entry.doing(format!("read '{}'", path.display()))?.file_name();
+                let inside = target.join(&name);
+                if !places.contains(&inside.as_path()) {
+                    self.add(&path.join(&name), inside, places)?;
+                }
+            }
         } else if kind.is_dir() || kind.is_file() {
             self.shown.push(show(path, target)?);
         }
@@ -174,26 +161,9 @@ impl Sources {
     }
 
     fn add_etc(&mut self) -> Result<(), Failure> {
-        let etc = Path::new("/etc");
-        for name in ETC_FILES {
-            let path = etc.join(name);
-            // Followed, so that a link to somewhere that is not shown still has its content.
-            let Ok(found) = fs::metadata(&path) else { continue };
-            let for_everybody = found.permissions().mode() & 0o004 != 0;
-            if found.is_file()
-                && for_everybody
-                && found.len() <= MAX_COPY
-                && let Ok(content) = fs::read(&path)
-            {
-                self.files.push((path, content));
-            }
-        }
-        for entry in fs::read_dir(etc).into_iter().flatten().filter_map(Result::ok) {
-            let name = entry.file_name();
-            let wanted = |n: &str| ETC_DIRECTORIES.iter().any(|prefix| n.starts_with(prefix));
-            if name.to_str().is_some_and(wanted) && entry.path().is_dir() {
-                self.add(&entry.path(), entry.path())?;
-            }
+        self.files.extend(system::etc_files());
+        for path in system::etc_directories() {
+            self.add(&path, path.clone(), &[])?;
         }
         Ok(())
     }
@@ -213,6 +183,9 @@ pub(super) fn build(setup: &Setup, sources: Sources) -> Result<Vec<String>, Fail
     sys::mount(c"tmpfs", tmp, plain, "mode=755,size=16m").doing("mount a file system for the root")?;
     std::env::set_current_dir(tmp).doing("enter the new root")?;
 
+    for (directory, mode) in &sources.directories {
+        make_directory(directory, *mode)?;
+    }
     for (link, to) in &sources.links {
         make_parent(link)?;
         symlink(to, inside(link)).doing(format!("link '{}'", link.display()))?;
@@ -234,7 +207,10 @@ pub(super) fn build(setup: &Setup, sources: Sources) -> Result<Vec<String>, Fail
     if !setup.image {
         write_etc(setup, &sources.files)?;
     }
-    for tree in sources.shown.iter().chain(&sources.writable) {
+    // Parents first: what is shown later would hide what is below it.
+    let mut trees: Vec<&Tree> = sources.shown.iter().chain(&sources.writable).collect();
+    trees.sort_by_key(|tree| tree.target.components().count());
+    for tree in trees {
         attach(tree)?;
     }
     if setup.image {
@@ -300,22 +276,10 @@ fn write_etc(setup: &Setup, files: &[(PathBuf, Vec<u8>)]) -> Result<(), Failure>
     if let Some(server) = &setup.name_server {
         write(Path::new("/etc/resolv.conf"), format!("nameserver {server}\n").as_bytes())?;
     }
-    let (uid, gid, home) = (setup.uid, setup.gid, crate::driver::home());
-    let home = home.display();
-    let mut passwd = String::from("root:x:0:0:root:/root:/usr/sbin/nologin\n");
-    let mut group = String::from("root:x:0:\ntty:x:5:\n");
-    if uid != 0 {
-        passwd.push_str(&format!("fleetfoot:x:{uid}:{gid}:fleetfoot:{home}:/bin/sh\n"));
+    for (path, content) in system::accounts(setup.uid, setup.gid, &crate::driver::home()) {
+        write(Path::new(path), content.as_bytes())?;
     }
-    if gid != 0 && gid != 5 {
-        group.push_str(&format!("fleetfoot:x:{gid}:\n"));
-    }
-    passwd.push_str("nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n");
-    group.push_str("nogroup:x:65534:\n");
-    write(Path::new("/etc/passwd"), passwd.as_bytes())?;
-    write(Path::new("/etc/group"), group.as_bytes())?;
-    write(Path::new("/etc/hostname"), b"fleetfoot\n")?;
-    write(Path::new("/etc/hosts"), b"127.0.0.1 localhost fleetfoot\n::1 localhost ip6-localhost\n")
+    Ok(())
 }
 
 /// An image does not know the name servers of where it runs.

@@ -4,9 +4,10 @@
 //! must never execute anything of the job with a privilege left.
 
 use super::{child, root};
-use crate::wire::{self, Mapped, Reply, Request, Setup};
+use crate::wire::{self, Ask, Mapped, Reply, Setup};
 use crate::{landlock, network, sys};
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -58,14 +59,34 @@ fn serve(socket: &UnixStream) -> io::Result<()> {
         Err(failure) => return wire::send(socket, &failure.reply(), &[]),
     };
     drop(fds);
-    while let Some((request, fds)) = wire::receive::<Request>(socket)? {
-        let reply = match child::start(&setup, &request, &fds, &filter) {
-            Ok(pid) => Reply::Started { pid },
-            Err(e) => Reply::Failed { what: "fork".into(), errno: e.raw_os_error().unwrap_or(0) },
-        };
-        wire::send(socket, &reply, &[])?;
+    let failed =
+        |what: &str, e: io::Error| Reply::Failed { what: what.into(), errno: e.raw_os_error().unwrap_or(0) };
+    while let Some((ask, fds)) = wire::receive::<Ask>(socket)? {
+        match ask {
+            Ask::Start(request) => {
+                let reply = match child::start(&setup, &request, &fds, &filter) {
+                    Ok(pid) => Reply::Started { pid },
+                    Err(e) => failed("fork", e),
+                };
+                wire::send(socket, &reply, &[])?;
+            }
+            Ask::Listen(port) => match listen(port) {
+                Ok(sockets) => {
+                    let fds: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+                    wire::send(socket, &Reply::Listening, &fds)?;
+                }
+                Err(e) => wire::send(socket, &failed("listen", e), &[])?,
+            },
+        }
     }
     Ok(())
+}
+
+/// Sockets on the loopback of this network; without IPv6 one is enough.
+fn listen(port: u16) -> io::Result<Vec<TcpListener>> {
+    let mut sockets = vec![TcpListener::bind((Ipv4Addr::LOCALHOST, port))?];
+    sockets.extend(TcpListener::bind((Ipv6Addr::LOCALHOST, port)));
+    Ok(sockets)
 }
 
 fn build(
@@ -106,15 +127,18 @@ fn build(
     let rlimits = give_up(setup)?;
     let landlock_abi = landlock::abi();
     if landlock_abi > 0 {
-        landlock::enter(&setup.writable).map_err(|e| Failure {
+        let writable: Vec<_> = setup.writable.iter().map(|w| &w.inside).collect();
+        landlock::enter(&writable).map_err(|e| Failure {
             what: "enter the Landlock rules".into(),
             source: io::Error::other(e.to_string()),
         })?;
     }
-    // Becoming the user of the commands is all that is left to do with privileges.
+    // Becoming the user of the commands, and listening on low ports for services of the job, is all that
+    // is left to do with privileges.
+    const NET_BIND_SERVICE: u64 = 1 << 10;
     const SETGID: u64 = 1 << 6;
     const SETUID: u64 = 1 << 7;
-    sys::set_capabilities(SETGID | SETUID).doing("give up capabilities")?;
+    sys::set_capabilities(SETGID | SETUID | NET_BIND_SERVICE).doing("give up capabilities")?;
     wire::send(socket, &Reply::Ready { landlock_abi, rlimits, missing }, &[]).doing("report")?;
     Ok(lifeline)
 }
@@ -123,6 +147,13 @@ fn build(
 fn connect(socket: &UnixStream) -> Result<(), Failure> {
     for (address, prefix) in network::REFUSED {
         sys::refuse_network(address, prefix).doing("close the ways to private networks")?;
+    }
+    for (address, prefix) in network::REFUSED6 {
+        match sys::refuse_network6(address, prefix) {
+            // A kernel without IPv6 has no such ways.
+            Err(e) if e.raw_os_error() == Some(libc::EAFNOSUPPORT) => break,
+            other => other.doing("close the ways to private networks of IPv6")?,
+        }
     }
     let open = |kind: &str| std::fs::File::open(format!("/proc/self/ns/{kind}"));
     let user = open("user").doing("open the namespaces")?;
@@ -191,7 +222,7 @@ fn start_init(
             what,
             source: if errno == 0 { io::Error::other("") } else { io::Error::from_raw_os_error(errno) },
         }),
-        Reply::MapIds | Reply::Connect | Reply::Started { .. } => Err(died()),
+        Reply::MapIds | Reply::Connect | Reply::Listening | Reply::Started { .. } => Err(died()),
     }
 }
 

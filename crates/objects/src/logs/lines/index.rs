@@ -167,7 +167,11 @@ impl<'a> Walk<'a> {
             Some(place) => place,
             None => self.attempt.place_before(self.at)?,
         };
-        let found = self.attempt.read(&mut place, (self.at, self.end), limit)?;
+        let mut found = self.attempt.read(&mut place, (self.at, self.end), limit)?;
+        // The log may have grown: blocks are given whole.
+        let room = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        found.bytes.truncate(room);
+        found.marks.retain(|m| m.offset < self.end);
         if found.bytes.is_empty() {
             return Ok(None);
         }

@@ -3,9 +3,11 @@
 //! waits for a writer, so that it slows no append.
 
 pub(super) mod index;
-mod outline;
+pub(super) mod outline;
 mod read;
 mod search;
+#[cfg(test)]
+mod tests;
 
 pub use search::LogPattern;
 

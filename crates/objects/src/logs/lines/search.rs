@@ -55,6 +55,7 @@ impl LogPattern {
         let built = RegexBuilder::new(&pattern)
             .case_insensitive(!case)
             .multi_line(true)
+            .crlf(true)
             .size_limit(COMPILED)
             .dfa_size_limit(2 * COMPILED)
             .build();

@@ -60,6 +60,7 @@ fn queued() -> impl Strategy<Value = QueuedJob> {
                     labels: labels(LABELS[set]),
                     priority,
                     min_boundary: if strong { Boundary::Sandbox } else { Boundary::Process },
+                    containers: id % 7 == 0,
                     limits: Ceiling::asked(&Limits { pids: Some(id % 3), ..Limits::default() }),
                     queue_deadline: deadline.map(time),
                     not_before: delay.map(|t| time(t) + Duration::from_micros(500)),
@@ -81,6 +82,7 @@ fn offered() -> impl Strategy<Value = RunnerOffer> {
             labels: labels(&format!("linux {}", LABELS[set])),
             queues: QUEUES[..queues].iter().map(|q| Arc::from(*q)).collect(),
             boundary: if strong { Boundary::Container } else { Boundary::Process },
+            containers: strong && odd % 3 != 0,
             limits: Ceiling::allowed(&Limits {
                 pids: (odd % 4 < 3).then_some(u64::from(odd % 4)),
                 ..Limits::default()

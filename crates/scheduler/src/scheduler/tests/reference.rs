@@ -329,6 +329,7 @@ impl Reference {
         queue
             && job.labels.is_subset_of(&offer.labels)
             && job.min_boundary <= offer.boundary
+            && (!job.containers || offer.containers)
             && offer.limits.allows(&job.limits)
     }
 
@@ -358,7 +359,8 @@ impl Reference {
             }
             assert!(o.job.priority <= this.job.priority, "{other} has a higher priority than {id}");
             let alike = |j: &QueuedJob| {
-                (j.queue.clone(), j.labels.clone(), j.min_boundary, j.limits, j.priority, j.project.clone())
+                let asks = (j.min_boundary, j.containers, j.limits);
+                (j.queue.clone(), j.labels.clone(), asks, j.priority, j.project.clone())
             };
             assert!(alike(&o.job) != alike(&this.job) || o.seq > this.seq, "{other} was before {id}");
         }

@@ -3,6 +3,20 @@
 use super::*;
 use fleetfoot_model::why::WhyReason;
 
+#[test]
+fn a_container_needs_an_engine() {
+    let mut s = new();
+    s.runner_seen(RunnerOffer { boundary: Boundary::Sandbox, ..runner(1, 2) }, T0);
+    s.enqueue(QueuedJob { containers: true, ..job(1) }, T0);
+    assert!(s.dispatch(T0, &mut |_| 0, 9).is_empty());
+    assert_eq!(told(&s, 1).1, [WhyReason::ContainersNotOffered { runners: vec![RunnerId(1)] }]);
+    insta::assert_snapshot!(told(&s, 1).0, @"It has a container or services; no matching runner has a container engine.");
+    let refused = s.claim(RunnerId(1), Some(JobId(1)), T0).unwrap_err();
+    assert_eq!(refused, ClaimError::NoContainers(RunnerId(1)));
+    s.runner_seen(RunnerOffer { boundary: Boundary::Container, containers: true, ..runner(1, 2) }, T0);
+    assert_eq!(s.dispatch(T0, &mut |_| 0, 9).len(), 1, "it is given as soon as an engine is there");
+}
+
 fn told(s: &Scheduler, id: u64) -> (String, Vec<WhyReason>) {
     let why = s.why(JobId(id), T0).unwrap();
     assert_eq!(why.job, JobId(id));

@@ -1,0 +1,131 @@
+//! The container of a job, as a cell: commands start through its keeper in
+//! about a millisecond, and nothing of them passes through the engine.
+
+use super::ContainerGroup;
+use crate::client::About;
+use crate::config::Network;
+use crate::create::CAPABILITIES;
+use crate::keeper::Keeper;
+use crate::paths::Paths;
+use async_trait::async_trait;
+use fleetfoot_driver::containers::Image;
+use fleetfoot_driver::{Cell, Command, DriverError, Running};
+use fleetfoot_model::boundary::{Boundary, BoundaryRecord};
+use fleetfoot_model::spec::Limits;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub(crate) struct ContainerCell {
+    keeper: Mutex<Option<Arc<Keeper>>>,
+    paths: Paths,
+    record: BoundaryRecord,
+}
+
+impl ContainerCell {
+    pub(crate) fn new(keeper: Arc<Keeper>, paths: Paths, record: BoundaryRecord) -> Self {
+        Self { keeper: Mutex::new(Some(keeper)), paths, record }
+    }
+
+    fn keeper(&self) -> Option<Arc<Keeper>> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for ContainerCell {
+    fn drop(&mut self) {
+        // Whoever loses a cell leaves no process; the container itself is the sweep's.
+        if let Some(keeper) = self.keeper() {
+            keeper.finish(137);
+        }
+    }
+}
+
+#[async_trait]
+impl Cell for ContainerCell {
+    fn record(&self) -> BoundaryRecord {
+        self.record.clone()
+    }
+
+    fn inside(&self, host: &Path) -> PathBuf {
+        self.paths.inside(host)
+    }
+
+    async fn start(&self, command: Command) -> Result<Running, DriverError> {
+        let Some(keeper) = self.keeper() else {
+            let message = "the container of the job was torn down";
+            return Err(DriverError::new(fleetfoot_driver::DriverErrorKind::Other, message));
+        };
+        let directory = self.paths.inside(&command.working_directory);
+        Ok(keeper.start(&Command { working_directory: directory, ..command }).await?.0)
+    }
+
+    async fn kill_all(&self) {
+        if let Some(keeper) = self.keeper() {
+            keeper.end_everything().await;
+        }
+    }
+
+    async fn tear_down(&self) -> Result<(), DriverError> {
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(keeper) = keeper {
+            keeper.finish(0);
+        }
+        // Removing is the group's business: it may keep the container.
+        Ok(())
+    }
+}
+
+/// What holds for a container; `None` for the group as a whole.
+pub(crate) fn record(
+    group: &ContainerGroup,
+    about: &About,
+    container: Option<(&Image, &Limits, (u32, u32))>,
+) -> BoundaryRecord {
+    let shared = &group.shared;
+    let mut namespaces: Vec<String> =
+        ["mount", "pid", "ipc", "uts", "net"].iter().map(|n| (*n).to_owned()).collect();
+    if about.user_namespace {
+        namespaces.push("user".into());
+    }
+    let limits = container.map_or(&group.request.cell.limits, |(_, limits, _)| limits);
+    let mut in_force = indexmap::IndexMap::new();
+    if let Some(pids) = limits.pids.or(shared.options.default_pids) {
+        in_force.insert("pids".to_owned(), pids.to_string());
+    }
+    if let Some(bytes) = limits.memory_bytes {
+        in_force.insert("memory_bytes".to_owned(), bytes.to_string());
+    }
+    if let Some(cpus) = limits.cpus {
+        in_force.insert("cpus".to_owned(), cpus.to_string());
+    }
+    let user = container
+        .map_or_else(|| "of the image".to_owned(), |(_, _, (uid, gid))| format!("{uid}:{gid} (host)"));
+    let runtime = shared.options.runtime.as_ref().map_or_else(String::new, |r| format!(", {r}"));
+    BoundaryRecord {
+        boundary: Boundary::Container,
+        driver: format!(
+            "container/{} ({} {}{runtime})",
+            env!("CARGO_PKG_VERSION"),
+            about.name,
+            about.version
+        ),
+        namespaces,
+        capabilities: Some(CAPABILITIES.iter().map(|c| (*c).to_owned()).collect()),
+        seccomp: about.seccomp.then(|| "the engine's default profile".to_owned()),
+        landlock_abi: None,
+        containment: about.cgroups.to_owned(),
+        limits: in_force,
+        user,
+        network: match shared.options.network {
+            Network::None => "none".to_owned(),
+            _ => "private".to_owned(),
+        },
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        image: container.map(|(image, ..)| image.digest.clone().unwrap_or_else(|| image.id.clone())),
+    }
+}
+
+/// The same for a group, which knows no image.
+pub(crate) fn record_of_group(group: &ContainerGroup) -> BoundaryRecord {
+    record(group, &group.shared.client.known(), None)
+}

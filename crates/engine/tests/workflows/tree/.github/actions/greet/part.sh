@@ -1,0 +1,1 @@
+echo "a part of the action"

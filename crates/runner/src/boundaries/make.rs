@@ -1,0 +1,288 @@
+//! One function for each boundary: tries it for real within a bounded time,
+//! and hands over what makes it. The only place that knows drivers by name.
+
+use super::report::{BoundaryReport, Missing, Tried};
+use super::{BoundaryPlan, words};
+use crate::config::{EngineChoice, KeepChoice, NetworkChoice, PlatformChoice};
+use fleetfoot_driver::containers::Containers;
+use fleetfoot_driver::{Driver, DriverError, DriverErrorKind};
+use fleetfoot_driver_container::{ContainerEngine, ContainerOptions, Endpoint, Keep, KeepPolicy};
+use fleetfoot_driver_gvisor::{self as gvisor, GvisorDriver, GvisorOptions};
+use fleetfoot_driver_linux::cgroup::Cgroups;
+use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
+use fleetfoot_driver_sandbox::{Network, Root, SandboxDriver, SandboxOptions};
+use fleetfoot_model::boundary::Boundary;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What makes a boundary.
+#[derive(Clone)]
+pub(super) enum Made {
+    /// A driver of cells.
+    Driver(Arc<dyn Driver>),
+    /// A container engine.
+    Containers(Arc<dyn Containers>),
+}
+
+// ---- process
+
+pub(super) fn process(plan: &BoundaryPlan) -> Result<Arc<dyn Driver>, DriverError> {
+    let options = ProcessOptions { tag: plan.tag.clone(), ..ProcessOptions::default() };
+    Ok(Arc::new(ProcessDriver::new(options)?))
+}
+
+/// What holds processes, found by making and removing a group in each hierarchy.
+pub(super) fn process_report() -> BoundaryReport {
+    let tag = format!("probe-{}", std::process::id());
+    let groups = Cgroups::probe(&tag);
+    let (containment, limits) = (groups.containment(), groups.limits());
+    groups.remove_bases();
+    let mut missing = Vec::new();
+    if containment == "process-group" {
+        missing.push(Missing {
+            what: "control groups".into(),
+            fix:
+                "delegate them to the runner (`Delegate=yes` in its systemd unit): without, limits hold for \
+                  each process, not for the job"
+                    .into(),
+            required: false,
+        });
+    } else {
+        let lacking: Vec<&str> =
+            ["pids", "memory", "cpu"].into_iter().filter(|l| !limits.contains(l)).collect();
+        if !lacking.is_empty() {
+            missing.push(Missing {
+                what: format!("limits of {}", lacking.join(", ")),
+                fix: "let the runner make groups in these hierarchies (in a container: mount /sys/fs/cgroup \
+                      writable)"
+                    .into(),
+                required: false,
+            });
+        }
+    }
+    let mut holds = vec![format!("processes are held by {containment}")];
+    if !limits.is_empty() {
+        holds.push(format!("limits of {}", limits.join(", ")));
+    }
+    BoundaryReport { boundary: Boundary::Process, offered: true, works: true, holds, missing, chosen: None }
+}
+
+// ---- sandbox
+
+fn sandbox_options(plan: &BoundaryPlan) -> SandboxOptions {
+    SandboxOptions {
+        tag: plan.tag.clone(),
+        network: match plan.config.sandbox_network {
+            NetworkChoice::None => Network::None,
+            NetworkChoice::Host => Network::Host,
+            NetworkChoice::Private => Network::Private,
+        },
+        root: plan.config.sandbox_root.clone().map_or(Root::Host, Root::Directory),
+        workspace_bytes: plan.config.sandbox_workspace,
+        ..SandboxOptions::default()
+    }
+}
+
+/// Removes what sandboxes left, whether or not new ones can be made.
+pub(super) fn sandbox_sweeper(plan: &BoundaryPlan) -> Result<SandboxDriver, DriverError> {
+    SandboxDriver::new(SandboxOptions { tag: plan.tag.clone(), ..SandboxOptions::default() })
+}
+
+pub(super) async fn sandbox(plan: &BoundaryPlan, known: Option<BoundaryReport>) -> Tried {
+    let boundary = Boundary::Sandbox;
+    let driver = || SandboxDriver::new(sandbox_options(plan)).map(|d| Arc::new(d) as Arc<dyn Driver>);
+    if let Some(report) = known {
+        return Tried::of(report, driver());
+    }
+    let scratch = match scratch(plan, boundary) {
+        Ok(scratch) => scratch,
+        Err(tried) => return tried,
+    };
+    let probe = SandboxDriver::probe(sandbox_options(plan), scratch.path()).await;
+    let checks = probe.checks.into_iter().map(|c| (c.name, c.works, c.required, c.found, c.fix));
+    let report = report(boundary, probe.usable, None, checks);
+    if !report.works {
+        return Tried { report, made: None };
+    }
+    Tried::of(report, driver())
+}
+
+/// A directory for a trial, removed after it.
+fn scratch(plan: &BoundaryPlan, boundary: Boundary) -> Result<tempfile::TempDir, Tried> {
+    let made = std::fs::create_dir_all(&plan.directory)
+        .and_then(|()| tempfile::Builder::new().prefix("trial-").tempdir_in(&plan.directory));
+    made.map_err(|error| {
+        let error = DriverError::io("no directory for a trial can be made", error);
+        Tried {
+            report: BoundaryReport::broken(boundary, words(&error), "choose another work_dir"),
+            made: None,
+        }
+    })
+}
+
+/// Name, whether it works, whether it is required, what was found, what helps.
+type Checked = (&'static str, bool, bool, String, Option<String>);
+
+fn report(
+    boundary: Boundary,
+    works: bool,
+    chosen: Option<String>,
+    checks: impl Iterator<Item = Checked>,
+) -> BoundaryReport {
+    let (mut holds, mut missing) = (Vec::new(), Vec::new());
+    for (name, works, required, found, fix) in checks {
+        let what = format!("{name}: {found}");
+        if works {
+            holds.push(what);
+        } else {
+            missing.push(Missing { what, fix: fix.unwrap_or_default(), required });
+        }
+    }
+    BoundaryReport { boundary, offered: works, works, holds, missing, chosen }
+}
+
+impl Tried {
+    fn of(report: BoundaryReport, driver: Result<Arc<dyn Driver>, DriverError>) -> Self {
+        match driver {
+            Ok(driver) => Self { report, made: Some(Made::Driver(driver)) },
+            Err(error) => {
+                let fix = format!("correct the settings that begin with `{}_`", report.boundary);
+                Self { report: BoundaryReport::broken(report.boundary, words(&error), fix), made: None }
+            }
+        }
+    }
+}
+
+// ---- container
+
+/// How long an engine may take to say what it is.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What starts an engine, for whoever has none.
+const NO_ENGINE: &str = "install and start Docker or Podman (`systemctl enable --now docker`, `systemctl enable \
+                         --now podman.socket`), or name its socket in `container_engine`";
+
+fn container_options(plan: &BoundaryPlan, endpoint: Endpoint) -> ContainerOptions {
+    let config = &plan.config;
+    ContainerOptions {
+        tag: plan.tag.clone(),
+        endpoint,
+        default_image: Some(config.container_image.clone()),
+        mirrors: config.container_mirror.iter().cloned().collect(),
+        allowed_volumes: config.container_volumes.iter().map(PathBuf::from).collect(),
+        allowed_options: config.container_options.clone(),
+        allow_socket: config.container_socket,
+        keep: KeepPolicy {
+            keep: match config.container_keep {
+                KeepChoice::None => Keep::None,
+                KeepChoice::Failed => Keep::Failed,
+                KeepChoice::All => Keep::All,
+            },
+            count: config.container_keep_count,
+            age: config.container_keep_age,
+        },
+        ..ContainerOptions::default()
+    }
+}
+
+/// Where an engine listens that was named by its kind: the system's socket, and the user's own.
+fn usual_socket(system: &str, own: &str) -> PathBuf {
+    let user = std::env::var_os("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join(own));
+    match user {
+        Some(path) if !rustix::process::geteuid().is_root() && path.exists() => path,
+        _ => PathBuf::from(system),
+    }
+}
+
+pub(super) async fn container(plan: &BoundaryPlan) -> Tried {
+    let boundary = Boundary::Container;
+    let endpoint = match &plan.config.container_engine {
+        EngineChoice::Off => {
+            let report = BoundaryReport::broken(boundary, "switched off", "set `container_engine` to `auto`");
+            return Tried { report, made: None };
+        }
+        EngineChoice::Auto => Endpoint::Auto,
+        EngineChoice::Docker => Endpoint::Socket(usual_socket("/var/run/docker.sock", "docker.sock")),
+        EngineChoice::Podman => {
+            Endpoint::Socket(usual_socket("/run/podman/podman.sock", "podman/podman.sock"))
+        }
+        EngineChoice::Socket(path) => Endpoint::Socket(path.clone()),
+    };
+    let asked = async {
+        let engine = ContainerEngine::new(container_options(plan, endpoint))?;
+        let about = engine.about().await?;
+        Ok((engine, about))
+    };
+    let answer = tokio::time::timeout(ENGINE_PATIENCE, asked).await.unwrap_or_else(|_| {
+        let message = format!("the engine gave no answer within {} s", ENGINE_PATIENCE.as_secs());
+        Err(DriverError::new(DriverErrorKind::Unavailable, message))
+    });
+    match answer {
+        Ok((engine, about)) => {
+            let mut holds = vec![format!("engine: {} {} at {}", about.name, about.version, about.endpoint)];
+            if about.rootless {
+                holds.push("the engine runs as an ordinary user".to_owned());
+            }
+            let report = BoundaryReport {
+                boundary,
+                offered: true,
+                works: true,
+                holds,
+                missing: Vec::new(),
+                chosen: None,
+            };
+            Tried { report, made: Some(Made::Containers(Arc::new(engine))) }
+        }
+        Err(error) => {
+            Tried { report: BoundaryReport::broken(boundary, words(&error), NO_ENGINE), made: None }
+        }
+    }
+}
+
+// ---- gvisor
+
+fn gvisor_options(plan: &BoundaryPlan) -> GvisorOptions {
+    let config = &plan.config;
+    GvisorOptions {
+        tag: plan.tag.clone(),
+        runsc: config.gvisor_runsc.clone(),
+        platform: match config.gvisor_platform {
+            PlatformChoice::Auto => None,
+            named => Some(named.as_str().to_owned()),
+        },
+        network: match config.gvisor_network {
+            NetworkChoice::None => gvisor::Network::None,
+            NetworkChoice::Host => gvisor::Network::Host,
+            NetworkChoice::Private => gvisor::Network::Private,
+        },
+        ..GvisorOptions::default()
+    }
+}
+
+/// Removes what gVisor's cells left, whether or not new ones can be made.
+pub(super) fn gvisor_sweeper(plan: &BoundaryPlan) -> Result<GvisorDriver, DriverError> {
+    GvisorDriver::new(GvisorOptions { network: gvisor::Network::None, ..gvisor_options(plan) })
+}
+
+pub(super) async fn gvisor(plan: &BoundaryPlan, known: Option<BoundaryReport>) -> Tried {
+    let boundary = Boundary::Gvisor;
+    let driver = |platform| {
+        let options = GvisorOptions { platform, ..gvisor_options(plan) };
+        GvisorDriver::new(options).map(|d| Arc::new(d) as Arc<dyn Driver>)
+    };
+    if let Some(report) = known {
+        return Tried::of(report.clone(), driver(report.chosen));
+    }
+    let scratch = match scratch(plan, boundary) {
+        Ok(scratch) => scratch,
+        Err(tried) => return tried,
+    };
+    let probe = GvisorDriver::probe(gvisor_options(plan), scratch.path()).await;
+    let checks = probe.checks.into_iter().map(|c| (c.name, c.works, c.required, c.found, c.fix));
+    let report = report(boundary, probe.usable, probe.platform.clone(), checks);
+    if !report.works {
+        return Tried { report, made: None };
+    }
+    Tried::of(report, driver(probe.platform))
+}

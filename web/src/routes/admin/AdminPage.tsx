@@ -1,0 +1,44 @@
+/** The frame of administration: one page for each matter, beside a list of them. */
+import { Link, Outlet } from '@tanstack/react-router';
+import { useMay } from '../../lib/session';
+import { Empty } from '../../ui/states';
+import './admin.css';
+
+const MATTERS = [
+  ['/admin/tokens', 'Tokens'],
+  ['/admin/users', 'Users'],
+  ['/admin/values', 'Secrets and variables'],
+  ['/admin/environments', 'Environments'],
+  ['/admin/repositories', 'Repositories'],
+  ['/admin/storage', 'Storage'],
+  ['/admin/audit', 'Audit log'],
+  ['/admin/health', 'Health'],
+] as const;
+
+/** The frame; the matter itself is the child route. */
+export function AdminPage() {
+  const admin = useMay('admin');
+  if (!admin) {
+    return (
+      <div className="page">
+        <Empty title="Only admins see this" commands={['fleetfoot user update NAME --role admin']}>
+          Your role does not allow administration. An admin can change it.
+        </Empty>
+      </div>
+    );
+  }
+  return (
+    <div className="page admin">
+      <nav aria-label="Administration" className="admin-nav">
+        {MATTERS.map(([to, label]) => (
+          <Link key={to} to={to} className="admin-link" activeProps={{ 'aria-current': 'page' }}>
+            {label}
+          </Link>
+        ))}
+      </nav>
+      <div className="admin-body">
+        <Outlet />
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,177 @@
+/** What takes how much room, and how long things are kept; caches and artifacts can be removed here. */
+import { queryOptions, useInfiniteQuery, useQuery } from '@tanstack/react-query';
+import { Link } from '@tanstack/react-router';
+import type { ReactNode } from 'react';
+import { answer, api } from '../../api/client';
+import type { ArtifactView, CacheView, Stock, StorageView } from '../../api/schema.gen';
+import { bytes } from '../../lib/bytes';
+import { duration } from '../../lib/time';
+import { DataTable, type Column } from '../../ui/DataTable';
+import { Empty, Failed, Loading } from '../../ui/states';
+import { Tiles, type Tile } from '../../ui/Tiles';
+import { Ago } from '../../ui/Time';
+import { Fetched, Matter, Remove } from './parts';
+
+const storageQuery = queryOptions({
+  queryKey: ['storage'],
+  queryFn: ({ signal }) => answer(api.GET('/api/v1/storage', { signal })),
+});
+
+/** The page. */
+export function Storage() {
+  const storage = useQuery(storageQuery);
+  return (
+    <>
+      <Matter title="Storage" intro="Sizes are measured at most once a minute.">
+        <Fetched query={storage}>{(view) => <Sizes view={view} />}</Fetched>
+      </Matter>
+      <section className="stack" aria-label="Artifacts">
+        <h2>Artifacts</h2>
+        <Artifacts />
+      </section>
+      <section className="stack" aria-label="Caches">
+        <h2>Caches</h2>
+        <Caches />
+      </section>
+    </>
+  );
+}
+
+function Sizes({ view }: { view: StorageView }) {
+  const used = view.disk_total_bytes - view.disk_free_bytes;
+  const kept = view.retention;
+  return (
+    <>
+      <Tiles
+        tiles={[
+          tile('Logs', view.logs, view.archived_logs > 0 ? `${view.archived_logs} copied to the object store` : undefined),
+          tile('Artifacts', view.artifacts),
+          tile('Caches', view.caches),
+          tile('Database', view.database),
+        ]}
+      />
+      <div className="card card-body stack">
+        <p className="row">
+          <span className="grow">Disk of the server</span>
+          {bytes(used)} of {bytes(view.disk_total_bytes)} used
+        </p>
+        <meter className="meter" aria-label="Used part of the disk" min={0} max={view.disk_total_bytes} high={view.disk_total_bytes * 0.85} value={used} />
+      </div>
+      <DataTable
+        label="How long things are kept"
+        columns={RETENTION}
+        id={(row) => row.what}
+        empty={null}
+        rows={[
+          { what: 'Completed runs with their logs', kept: lasting(kept.runs_seconds) },
+          { what: 'Artifacts, at most', kept: lasting(kept.artifacts_seconds) },
+          { what: 'Caches that nobody uses', kept: lasting(kept.caches_idle_seconds) },
+          { what: 'Caches of one repository, together', kept: kept.caches_bytes_per_repository == null ? 'as much as there is' : bytes(kept.caches_bytes_per_repository) },
+        ]}
+      />
+    </>
+  );
+}
+
+const RETENTION: readonly Column<{ what: string; kept: string }>[] = [
+  { head: 'What', cell: (row) => row.what },
+  { head: 'Is kept', cell: (row) => row.kept },
+];
+
+function lasting(seconds: number | null | undefined): string {
+  return seconds == null ? 'for ever' : duration(seconds * 1000);
+}
+
+function tile(name: string, stock: Stock, note?: string): Tile {
+  return { name, value: bytes(stock.bytes), note: note ?? `${stock.count.toLocaleString()} in all` };
+}
+
+/** A list that comes in pages, with a button for the next one. */
+function Pages<T>(props: {
+  query: { data: { pages: { items: readonly T[] }[] } | undefined; isError: boolean; error: unknown; hasNextPage: boolean; fetchNextPage: () => unknown; refetch: () => unknown };
+  children: (rows: readonly T[]) => ReactNode;
+}) {
+  const { query } = props;
+  if (query.isError) return <Failed error={query.error} retry={() => void query.refetch()} />;
+  if (!query.data) return <Loading />;
+  return (
+    <>
+      {props.children(query.data.pages.flatMap((page) => page.items))}
+      {query.hasNextPage && (
+        <button type="button" className="button" onClick={() => void query.fetchNextPage()}>
+          More
+        </button>
+      )}
+    </>
+  );
+}
+
+const ARTIFACTS: readonly Column<ArtifactView>[] = [
+  { head: 'Name', cell: (row) => <a href={`/api/v1/artifacts/${row.id}/download`} download>{row.name}</a> },
+  { head: 'Run', cell: (row) => <Link to="/runs/$run" params={{ run: String(row.run) }}>{row.run}</Link> },
+  { head: 'Size', cell: (row) => bytes(row.size), numeric: true },
+  { head: 'Made', cell: (row) => <Ago at={row.created_at} />, wide: true },
+  { head: 'Goes', cell: (row) => <Ago at={row.expires_at} />, wide: true },
+  {
+    head: '',
+    cell: (row) => (
+      <Remove what={`artifact ${row.name}`} consequence="It cannot be downloaded any more." keys={['artifacts', 'storage']}
+        work={() => answer(api.DELETE('/api/v1/artifacts/{id}', { params: { path: { id: row.id } } }))} />
+    ),
+  },
+];
+
+function Artifacts() {
+  const artifacts = useInfiniteQuery({
+    queryKey: ['artifacts'],
+    initialPageParam: undefined as string | undefined,
+    queryFn: async ({ pageParam, signal }) => {
+      const page = await answer(api.GET('/api/v1/artifacts', { params: { query: { limit: 50, ...(pageParam ? { cursor: Number(pageParam) } : {}) } }, signal }));
+      return { items: page.artifacts, next_cursor: page.next_cursor };
+    },
+    getNextPageParam: (page) => page.next_cursor ?? undefined,
+  });
+  return (
+    <Pages query={artifacts}>
+      {(rows) => (
+        <DataTable label="Artifacts" columns={ARTIFACTS} rows={rows} id={(row) => row.id}
+          empty={<Empty title="No artifacts">A step makes one with actions/upload-artifact.</Empty>} />
+      )}
+    </Pages>
+  );
+}
+
+const CACHES: readonly Column<CacheView>[] = [
+  { head: 'Key', cell: (row) => <code>{row.key}</code> },
+  { head: 'Repository', cell: (row) => row.repository || row.project },
+  { head: 'Ref', cell: (row) => <code>{row.ref}</code>, wide: true },
+  { head: 'Size', cell: (row) => bytes(row.size), numeric: true },
+  { head: 'Last used', cell: (row) => <Ago at={row.used_at} />, wide: true },
+  {
+    head: '',
+    cell: (row) => (
+      <Remove what={`cache ${row.key}`} consequence="The next job that asks for it makes it anew." keys={['caches', 'storage']}
+        work={() => answer(api.DELETE('/api/v1/caches/{id}', { params: { path: { id: row.id } } }))} />
+    ),
+  },
+];
+
+function Caches() {
+  const caches = useInfiniteQuery({
+    queryKey: ['caches'],
+    initialPageParam: undefined as string | undefined,
+    queryFn: async ({ pageParam, signal }) => {
+      const page = await answer(api.GET('/api/v1/caches', { params: { query: { limit: 50, ...(pageParam ? { cursor: Number(pageParam) } : {}) } }, signal }));
+      return { items: page.caches, next_cursor: page.next_cursor };
+    },
+    getNextPageParam: (page) => page.next_cursor ?? undefined,
+  });
+  return (
+    <Pages query={caches}>
+      {(rows) => (
+        <DataTable label="Caches" columns={CACHES} rows={rows} id={(row) => row.id}
+          empty={<Empty title="No caches">A step makes one with actions/cache.</Empty>} />
+      )}
+    </Pages>
+  );
+}

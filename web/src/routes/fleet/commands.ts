@@ -1,0 +1,146 @@
+/** The exact commands and files that make a machine a runner of this server. Pure. */
+
+/** What the commands need to know. */
+export interface Registration {
+  /** Address of the server, as runners reach it. */
+  readonly server: string;
+  /** The registration token. */
+  readonly token: string;
+  /** Labels that the runner offers. */
+  readonly labels: readonly string[];
+  /** Version of the server. */
+  readonly version: string;
+}
+
+/** One way to run a runner. */
+export interface Way {
+  readonly id: string;
+  readonly label: string;
+  /** What has to be there. */
+  readonly note: string;
+  readonly text: (registration: Registration) => string;
+}
+
+/** A word for a POSIX shell. */
+export function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** A text for YAML: JSON's strings are YAML's. */
+function yaml(text: string): string {
+  return JSON.stringify(text);
+}
+
+function labelFlags(labels: readonly string[]): string {
+  return labels.map((label) => ` --label ${quoted(label)}`).join('');
+}
+
+function shell({ server, token, labels }: Registration): string {
+  return `fleetfoot runner up --server ${quoted(server)} --token ${quoted(token)}${labelFlags(labels)}`;
+}
+
+function systemd({ server, token, labels }: Registration): string {
+  const settings = [
+    `server = ${JSON.stringify(server)}`,
+    `token = ${JSON.stringify(token)}`,
+    ...(labels.length > 0 ? [`labels = ${JSON.stringify(labels)}`] : []),
+  ];
+  return `sudo useradd --system --home-dir /var/lib/fleetfoot-runner fleetfoot
+sudo install -d -m 0755 /etc/fleetfoot
+sudo install -m 0640 -g fleetfoot /dev/stdin /etc/fleetfoot/runner.toml <<'END'
+${settings.join('\n')}
+END
+sudo tee /etc/systemd/system/fleetfoot-runner.service >/dev/null <<'END'
+[Unit]
+Description=Fleetfoot runner
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+User=fleetfoot
+ExecStart=/usr/local/bin/fleetfoot runner up --config /etc/fleetfoot/runner.toml
+StateDirectory=fleetfoot-runner
+Delegate=yes
+KillMode=mixed
+TimeoutStopSec=1h
+Restart=on-failure
+LimitNOFILE=65536
+
+[Install]
+WantedBy=multi-user.target
+END
+sudo systemctl enable --now fleetfoot-runner`;
+}
+
+function compose({ server, token, labels, version }: Registration): string {
+  return `services:
+  runner:
+    image: ${yaml(`fleetfoot:${version}`)}
+    command: [runner, up]
+    restart: unless-stopped
+    environment:
+      FLEETFOOT_RUNNER_SERVER: ${yaml(server)}
+      FLEETFOOT_RUNNER_TOKEN: ${yaml(token)}
+      FLEETFOOT_RUNNER_LABELS: ${yaml(labels.join(','))}
+      FLEETFOOT_RUNNER_WORK_DIR: /var/lib/fleetfoot-runner
+    volumes:
+      - runner:/var/lib/fleetfoot-runner
+volumes:
+  runner:
+`;
+}
+
+function kubernetes({ server, token, labels, version }: Registration): string {
+  return `kubectl apply -f - <<'END'
+apiVersion: v1
+kind: Secret
+metadata:
+  name: fleetfoot-runner
+stringData:
+  token: ${yaml(token)}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata:
+  name: fleetfoot-runner
+spec:
+  serviceName: fleetfoot-runner
+  replicas: 1
+  selector:
+    matchLabels: { app: fleetfoot-runner }
+  template:
+    metadata:
+      labels: { app: fleetfoot-runner }
+    spec:
+      containers:
+        - name: runner
+          image: ${yaml(`fleetfoot:${version}`)}
+          args: [runner, up]
+          env:
+            - { name: FLEETFOOT_RUNNER_SERVER, value: ${yaml(server)} }
+            - { name: FLEETFOOT_RUNNER_LABELS, value: ${yaml(labels.join(','))} }
+            - { name: FLEETFOOT_RUNNER_WORK_DIR, value: /var/lib/fleetfoot-runner }
+            - name: FLEETFOOT_RUNNER_TOKEN
+              valueFrom:
+                secretKeyRef: { name: fleetfoot-runner, key: token }
+          volumeMounts:
+            - { name: work, mountPath: /var/lib/fleetfoot-runner }
+  volumeClaimTemplates:
+    - metadata:
+        name: work
+      spec:
+        accessModes: [ReadWriteOnce]
+        resources:
+          requests: { storage: 20Gi }
+END`;
+}
+
+const IMAGE = 'The image is the binary on any base with a shell and git: FROM debian, COPY fleetfoot, ENTRYPOINT ["fleetfoot"].';
+
+/** Every way, the simplest first. */
+export const WAYS: readonly Way[] = [
+  { id: 'shell', label: 'Shell', note: 'On the machine that shall run jobs, with the binary on its PATH:', text: shell },
+  { id: 'systemd', label: 'systemd', note: 'A service that starts with the machine; the binary lies in /usr/local/bin:', text: systemd },
+  { id: 'compose', label: 'Docker Compose', note: `compose.yaml, then docker compose up -d. ${IMAGE}`, text: compose },
+  { id: 'kubernetes', label: 'Kubernetes', note: `A runner that keeps its identity when its pod moves. ${IMAGE}`, text: kubernetes },
+];

@@ -1,0 +1,143 @@
+/** Workflows that the tests submit. */
+
+/** Ends well at once. */
+export const HELLO = `
+name: Hello
+on: push
+jobs:
+  greet:
+    runs-on: ubuntu-latest
+    steps:
+      - name: Greet
+        run: echo hello from the job
+`;
+
+/** A graph with a matrix, annotations, a summary, a failure and a skipped job. */
+export const GRAPH = `
+name: CI
+run-name: Build and test
+on: push
+jobs:
+  lint:
+    runs-on: ubuntu-latest
+    steps:
+      - run: echo fine
+  build:
+    runs-on: ubuntu-latest
+    strategy:
+      matrix:
+        os: [debian, alpine]
+        go: ['1.22', '1.23']
+    steps:
+      - name: Compile
+        run: |
+          echo "::warning file=src/main.go,line=3::unused variable x"
+          if [ "\${{ matrix.os }}\${{ matrix.go }}" = debian1.22 ]; then
+            {
+              echo '# Coverage'
+              echo
+              echo '| package | lines |'
+              echo '|---------|------:|'
+              echo '| core    | 91 %  |'
+              echo '<script>window.broken = true</script> [bad](javascript:alert(1)) [good](https://example.org/report)'
+            } >> "$GITHUB_STEP_SUMMARY"
+          fi
+  test:
+    needs: [build, lint]
+    runs-on: ubuntu-latest
+    steps:
+      - name: Unit tests
+        run: |
+          echo "::error title=assert::expected 4 but got 5"
+          exit 3
+  deploy:
+    needs: [test]
+    runs-on: ubuntu-latest
+    steps:
+      - run: echo never
+`;
+
+/** Runs until somebody ends it; the file that it waits for is never made. */
+export const LONG = `
+name: Long
+on: push
+jobs:
+  wait:
+    runs-on: ubuntu-latest
+    steps:
+      - name: Wait
+        run: while [ ! -e /nonexistent/file ]; do sleep 0.2; done
+`;
+
+/** Waits for a label that nobody offers. */
+export const LONELY = `
+name: Lonely
+on: push
+jobs:
+  render:
+    runs-on: [self-hosted, gpu]
+    steps:
+      - run: echo never
+`;
+
+/** Uses an environment that somebody has to approve. */
+export const DEPLOY = `
+name: Deploy
+on: push
+jobs:
+  ship:
+    runs-on: ubuntu-latest
+    environment: production
+    steps:
+      - run: echo shipped
+`;
+
+/** A larger graph that takes its time, for pictures. */
+export const PIPELINE = `
+name: Pipeline
+run-name: Release candidate
+on: push
+jobs:
+  lint:
+    runs-on: ubuntu-latest
+    steps:
+      - run: echo fine
+  build:
+    runs-on: ubuntu-latest
+    strategy:
+      matrix:
+        target: [x86_64, aarch64]
+        profile: [debug, release]
+    steps:
+      - name: Compile
+        run: sleep 0.6; echo "::notice::compiled for \${{ matrix.target }}"
+  unit:
+    needs: build
+    runs-on: ubuntu-latest
+    steps:
+      - name: Unit tests
+        run: |
+          echo '# Tests' >> "$GITHUB_STEP_SUMMARY"
+          echo '**412** passed, 0 failed' >> "$GITHUB_STEP_SUMMARY"
+  integration:
+    needs: [build, lint]
+    runs-on: ubuntu-latest
+    steps:
+      - name: Integration tests
+        run: while [ ! -e /nonexistent/file ]; do sleep 0.2; done
+  docs:
+    needs: lint
+    runs-on: ubuntu-latest
+    steps:
+      - run: echo written
+  package:
+    needs: [unit, integration, docs]
+    runs-on: ubuntu-latest
+    steps:
+      - run: echo packed
+  publish:
+    needs: package
+    runs-on: ubuntu-latest
+    steps:
+      - run: echo published
+`;
