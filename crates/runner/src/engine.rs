@@ -157,7 +157,7 @@ impl Executor for EngineExecutor {
     }
 
     async fn discover(&self) {
-        self.boundaries.discover().await;
+        Box::pin(self.boundaries.discover()).await;
     }
 
     async fn tidy(&self) -> Vec<String> {

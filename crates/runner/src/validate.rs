@@ -85,7 +85,7 @@ pub async fn validate(config: &RunnerConfig) -> Findings {
             checks.push(hook_file(name, path));
         }
     }
-    let boundaries = match boundaries::examine(config).await {
+    let boundaries = match Box::pin(boundaries::examine(config)).await {
         Ok(reports) => {
             checks.push(default_boundary(config, &reports));
             reports

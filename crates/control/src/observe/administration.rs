@@ -73,7 +73,7 @@ impl Control {
         let stocks = self.inner.store.stocks().await.map_err(|e| store_problem(&e))?;
         let logs = self.inner.logs.stored().await.map_err(|e| super::lines::log_problem(&e))?;
         let (total, free) = disk(&self.inner.options.data_dir);
-        let limits = self.services().ok().map(|s| s.limits().clone());
+        let limits = self.services().ok().map(|s| *s.limits());
         let view = StorageView {
             measured_at: now,
             database: stocks.database,

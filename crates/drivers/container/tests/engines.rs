@@ -287,7 +287,8 @@ async fn actions(engine: &PrivateEngine) {
 }
 
 async fn refusals(engine: &PrivateEngine) {
-    let limits = Limits { memory_bytes: Some(256 << 20), pids: Some(50), cpus: Some(1.0) };
+    let limits =
+        Limits { memory_bytes: Some(256 << 20), pids: Some(50), cpus: Some(1.0), ..Limits::default() };
     let world = World::with(options(engine), limits).await;
     let try_it = async |change: &dyn Fn(&mut Container)| {
         let mut container = world.container("").await;

@@ -95,7 +95,7 @@ pub async fn examine(config: &RunnerConfig) -> Result<Vec<BoundaryReport>, Drive
         directory: config.work_dir.clone(),
         memory: Memory::Renew,
     };
-    Ok(Boundaries::new(plan)?.reports().await)
+    Ok(Box::pin(Boundaries::new(plan)?.reports()).await)
 }
 
 /// Tells this runner's processes from those of others on the machine; the same after a restart.

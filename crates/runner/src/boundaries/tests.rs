@@ -98,7 +98,7 @@ async fn a_real_trial_is_offered_and_remembered() {
     let first = Boundaries::new(plan.clone()).unwrap();
     let offer = first.offer();
     assert_eq!(*offer.borrow(), Offer { boundary: Boundary::Process, containers: false });
-    let reports = first.reports().await;
+    let reports = Box::pin(first.reports()).await;
     let sandbox = reports.iter().find(|r| r.boundary == Boundary::Sandbox).unwrap();
     if !sandbox.works {
         assert!(sandbox.missing.iter().any(|m| m.required && !m.fix.is_empty()), "{sandbox:?}");

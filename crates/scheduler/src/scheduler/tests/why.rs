@@ -147,9 +147,10 @@ fn before_a_job_comes_here() {
 fn a_job_that_asks_for_too_much_says_what_is_allowed() {
     use fleetfoot_model::spec::Limits;
     let mut s = new();
-    let allowed = Limits { cpus: Some(1.5), memory_bytes: Some(1 << 30), pids: None };
+    let allowed = Limits { cpus: Some(1.5), memory_bytes: Some(1 << 30), ..Limits::default() };
     s.runner_seen(RunnerOffer { limits: Ceiling::allowed(&allowed), ..runner(1, 1) }, T0);
-    let asked = Limits { cpus: Some(8.0), memory_bytes: Some(2 << 30), pids: Some(1 << 40) };
+    let asked =
+        Limits { cpus: Some(8.0), memory_bytes: Some(2 << 30), pids: Some(1 << 40), ..Limits::default() };
     s.enqueue(QueuedJob { limits: Ceiling::asked(&asked), ..job(1) }, T0);
     insta::assert_snapshot!(told(&s, 1).0, @"It asks for more than any matching runner allows: 'r1' is asked for 8 CPUs (allows 1.5), 2048 MiB of memory (allows 1024).");
 }
