@@ -5,15 +5,15 @@
 //
 //   node bench/log.mjs [--lines 13000000] [--seconds 20] [--json FILE]
 //
-// FLEETFOOT_BIN names the binary (default: ../target/release/fleetfoot); its dashboard must
-// be built in (`make web`, then `make build`), or FLEETFOOT_WEB=dist be set.
+// FLEETFOOT_BINARY names the binary (default: ../target/release/fleetfoot); its dashboard must
+// be built in (`make web`, then `make build`), or FLEETFOOT_UI=dist be set.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
 import { runnerImport } from 'vite';
 
-process.env.FLEETFOOT_BIN ??= fileURLToPath(new URL('../../target/release/fleetfoot', import.meta.url));
+process.env.FLEETFOOT_BINARY ??= fileURLToPath(new URL('../../target/release/fleetfoot', import.meta.url));
 const { module } = await runnerImport(fileURLToPath(new URL('../tests/log/fleet.ts', import.meta.url)), { configFile: false, logLevel: 'error' });
 const { CHROMIUM, Fleet, until } = module;
 
@@ -41,6 +41,10 @@ async function session(fleet) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   const signed = await context.request.post(`${fleet.pages}/api/v1/session`, { data: { token: fleet.token } });
   if (!signed.ok()) throw new Error(`signing in: ${signed.status()} ${await signed.text()}`);
+  await context.addInitScript(() => {
+    // The page asks who is signed in only if somebody may be.
+    if (location.protocol === 'http:') localStorage.setItem('fleetfoot.signed-in', '1');
+  });
   const page = await context.newPage();
   page.on('pageerror', (error) => console.error('page error:', error.message));
   const cdp = await context.newCDPSession(page);
@@ -211,10 +215,12 @@ try {
   // 83 bytes a line: 13 million of them are 1 GiB.
   const text = 'x'.repeat(60);
   const began = performance.now();
-  const job = await fleet.submit('large', [{ name: 'Large', run: `awk 'BEGIN { for (i = 1; i <= ${LINES}; i++) printf "line %09d of the log ${text}\\n", i }'` }]);
-  await fleet.ended(job.id, 1_800_000);
+  let job = await fleet.submit('large', [{ name: 'Large', run: `awk 'BEGIN { for (i = 1; i <= ${LINES}; i++) printf "line %09d of the log ${text}\\n", i }'` }]);
+  job = await fleet.ended(job.id, 1_800_000);
+  if (job.conclusion !== 'success') throw new Error(`the job that prints: ${job.conclusion}`);
   console.log(`        (took ${((performance.now() - began) / 1000).toFixed(1)} s)`);
   const total = await until('the number of lines', async () => (await fleet.api(`/jobs/${job.id}/log/lines?tail=1`)).total);
+  console.log(`        (${total} lines)`);
   await opening(fleet, job.id, total);
   await scrolling(fleet, job.id, total);
   await latency(fleet);

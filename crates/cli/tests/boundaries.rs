@@ -9,8 +9,10 @@
 
 use fleetfoot_testkit::{Fleetfoot, GitRepository, TestRunner, TestServer, wait_until};
 use serde_json::{Value, json};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_fleetfoot");
@@ -36,7 +38,7 @@ jobs:
       - run: |
           echo \"$FROM_STEP ${{ steps.w.outputs.word }} $(mine)\"
           grep CapEff /proc/self/status
-          ls /root >/dev/null 2>&1 || echo 'no home of the host'
+          test -z \"$(ls -A /root 2>/dev/null)\" && echo 'no home of the host'
           echo changed > \"$RUNNER_TEMP/here\" && echo \"writes $(cat \"$RUNNER_TEMP/here\")\"
       - uses: ./.github/actions/say
         with: { word: blue }
@@ -83,6 +85,39 @@ fn script(path: &Path, text: &str) -> String {
     path.display().to_string()
 }
 
+/// Serves the repositories of a directory: a job behind a fence is given nothing that lies on its runner.
+struct GitDaemon {
+    child: std::process::Child,
+    port: u16,
+}
+
+impl GitDaemon {
+    fn start(base: &Path) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let programs = Command::new("git").arg("--exec-path").output().unwrap().stdout;
+        let programs = String::from_utf8(programs).unwrap();
+        // Not by way of `git`, which would leave it behind when it is ended.
+        let child = Command::new(Path::new(programs.trim()).join("git-daemon"))
+            .args(["--listen=127.0.0.1", "--reuseaddr", "--export-all"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--base-path={}", base.display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_until("the git daemon", MINUTE, || TcpStream::connect(("127.0.0.1", port)).ok());
+        Self { child, port }
+    }
+}
+
+impl Drop for GitDaemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
 fn validate_tries_every_boundary() {
     for boundary in ["process", "sandbox", "container", "gvisor"] {
@@ -113,7 +148,9 @@ fn a_workflow_in_a_sandbox() {
     let main = "console.log(`js says ${process.env.INPUT_WORD} as ${process.getuid()}`)\n";
     repository.write(".github/actions/say/main.js", main);
     repository.write("hello.txt", "from the repository\n");
-    repository.commit("fenced");
+    let sha = repository.commit("fenced");
+    let daemon = GitDaemon::start(dir.path());
+    let address = format!("git://127.0.0.1:{}/app", daemon.port);
     let server = TestServer::server(BINARY, &[]);
     let started = script(&dir.path().join("started"), "#!/bin/sh\necho hook before\n");
     let completed = script(&dir.path().join("completed"), "#!/bin/sh\necho hook after\n");
@@ -122,7 +159,17 @@ fn a_workflow_in_a_sandbox() {
         &["--boundary", "sandbox", "--job-started-hook", &started, "--job-completed-hook", &completed],
     );
     let cli = server.cli().within(repository.path());
-    let done = cli.run(&["submit", ".github/workflows/ci.yml", "--event", "push", "--watch"]);
+    let done = cli.run(&[
+        "submit",
+        ".github/workflows/ci.yml",
+        "--event",
+        "push",
+        "--repo",
+        &address,
+        "--sha",
+        &sha,
+        "--watch",
+    ]);
     assert_eq!(done.code, 0, "{done:?}");
     for line in [
         "from the repository",

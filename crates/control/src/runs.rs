@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The variable by which steps say more.
 const STEP_DEBUG: &str = "ACTIONS_STEP_DEBUG";
+/// Jobs of a run whose values of the matrix are told.
+const MAX_LEGS: usize = 2_000;
 /// Entries of a page at most.
 const MAX_PAGE: usize = 200;
 
@@ -244,6 +246,8 @@ impl Control {
         let payload = store.run_payload(id).await.map_err(fail)?;
         let jobs = store.run_jobs(id, since).await.map_err(fail)?;
         let latest = store.latest_attempts(id).await.map_err(fail)?;
+        let mut legs: HashMap<JobId, serde_json::Value> =
+            store.job_matrices(id, since, MAX_LEGS).await.map_err(fail)?.into_iter().collect();
         let names = self.runner_names(&jobs).await?;
         let latest: HashMap<JobId, &AttemptRow> = latest.iter().map(|a| (a.id.job, a)).collect();
         let nodes = row.nodes.clone();
@@ -252,7 +256,8 @@ impl Control {
             jobs.into_iter()
                 .map(|j| {
                     let attempt = latest.get(&j.id).copied();
-                    crate::views::job_view(j, &nodes, attempt, &names)
+                    let matrix = legs.remove(&j.id);
+                    JobView { matrix, ..crate::views::job_view(j, &nodes, attempt, &names) }
                 })
                 .collect(),
         );
@@ -379,6 +384,7 @@ impl Control {
         let attempts = store.attempts(id).await.map_err(fail)?;
         let names = self.runner_names(std::slice::from_ref(&row)).await?;
         let mut view = crate::views::job_view(row, &nodes, attempts.last(), &names);
+        view.matrix = store.job_matrix(id).await.map_err(fail)?;
         view.attempts = Some(attempts.into_iter().map(crate::views::attempt_view).collect());
         Ok(view)
     }

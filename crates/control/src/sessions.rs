@@ -296,10 +296,10 @@ impl Control {
         from: Option<IpAddr>,
     ) {
         let subject = user.map_or_else(|| "user:?".to_owned(), |u| format!("user:{}", u.name));
-        tracing::warn!(%subject, method = method.as_str(), address = ?from, "signing in was refused");
         if !self.inner.throttle.may_note(self.inner.clock.wall()) {
             return;
         }
+        tracing::warn!(%subject, method = method.as_str(), address = ?from, "signing in was refused");
         let detail = json!({ "method": method, "address": from });
         if let Err(e) = self.note(&Principal::System, "session.refuse", &subject, detail).await {
             tracing::warn!(error = %e, "a refusal could not be noted in the audit log");

@@ -293,6 +293,8 @@ fn capped(asked: &Limits, cap: &Limits) -> Limits {
         cpus: least(asked.cpus, cap.cpus),
         memory_bytes: least(asked.memory_bytes, cap.memory_bytes),
         pids: least(asked.pids, cap.pids),
+        read_bytes_per_second: least(asked.read_bytes_per_second, cap.read_bytes_per_second),
+        write_bytes_per_second: least(asked.write_bytes_per_second, cap.write_bytes_per_second),
     }
 }
 

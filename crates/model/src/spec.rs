@@ -162,6 +162,12 @@ pub struct Limits {
     /// Processes and threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<u64>,
+    /// Bytes a second read from each disk. A rate, not a demand: it keeps no job from a runner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_bytes_per_second: Option<u64>,
+    /// Bytes a second written to each disk; a rate as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_bytes_per_second: Option<u64>,
 }
 
 impl Limits {

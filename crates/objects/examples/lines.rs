@@ -30,7 +30,9 @@ async fn measure(dir: &Path, mib: u64) -> Result<()> {
     let mut payload = Vec::new();
     let mut n = 0_u64;
     while payload.len() < (1 << 20) - 100 {
-        payload.extend_from_slice(format!("{n:>12} a line of a log, of the usual length: it says little\n").as_bytes());
+        payload.extend_from_slice(
+            format!("{n:>12} a line of a log, of the usual length: it says little\n").as_bytes(),
+        );
         n += 1;
     }
     let mut body = frame_header(payload.len() as u32, Stream::Stdout, 0, Timestamp(1)).to_vec();

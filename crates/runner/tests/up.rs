@@ -246,10 +246,10 @@ async fn validation_says_what_is_wrong_and_what_to_do() {
     let mut config = config(&dir, &url);
     config.job_started_hook = Some(dir.path().join("missing"));
     let checks = validate(&config).await;
-    let status = |name: &str| checks.iter().find(|c| c.name == name).map(|c| c.status);
+    let status = |name: &str| checks.checks.iter().find(|c| c.name == name).map(|c| c.status);
     assert_eq!(status("server"), Some(CheckStatus::Ok));
     assert_eq!(status("work_dir"), Some(CheckStatus::Ok));
     assert_eq!(status("token"), Some(CheckStatus::Failed));
     assert_eq!(status("job_started_hook"), Some(CheckStatus::Failed));
-    assert!(checks.iter().all(|c| c.status == CheckStatus::Ok || c.fix.is_some()), "{checks:?}");
+    assert!(checks.checks.iter().all(|c| c.status == CheckStatus::Ok || c.fix.is_some()), "{checks:?}");
 }

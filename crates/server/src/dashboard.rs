@@ -33,6 +33,15 @@ const NOT_BUILT: &str = concat!(
     "(<code>fleetfoot list</code>) or the API (<a href=\"/api/openapi.json\">/api/openapi.json</a>).</p></html>\n"
 );
 
+/// For who opens `/` and is no browser.
+const ABOUT: &str = concat!(
+    "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Fleetfoot</title>",
+    "<h1>Fleetfoot ",
+    env!("CARGO_PKG_VERSION"),
+    "</h1><p>This is the control plane of a fleet of runners. The dashboard is at <a href=\"/ui/\">/ui/</a>, ",
+    "the API is described at <a href=\"/api/openapi.json\">/api/openapi.json</a>.</p></html>\n"
+);
+
 /// The routes of the dashboard. They are for browsers, and not in the API's document.
 pub(crate) fn routes() -> Router<App> {
     Router::new()
@@ -47,7 +56,7 @@ pub(crate) fn routes() -> Router<App> {
 /// What `/` answers: browsers go to the dashboard, others are told where things are.
 pub(crate) fn entrance(headers: &HeaderMap) -> Response {
     let browser = accepts(headers, header::ACCEPT, "text/html");
-    if browser { Redirect::temporary(ROOT).into_response() } else { page(NOT_BUILT) }
+    if browser { Redirect::temporary(ROOT).into_response() } else { page(ABOUT) }
 }
 
 fn answer(files: &'static [Asset], path: &str, headers: &HeaderMap) -> Response {

@@ -164,7 +164,7 @@ async fn it_says_what_it_is() {
     let api = bench.request("GET", "/api/openapi.json").send().await.unwrap().text().await.unwrap();
     assert_eq!(api, fleetfoot_server::openapi());
     let page = bench.request("GET", "/").send().await.unwrap().text().await.unwrap();
-    assert!(page.contains("dashboard is not built"));
+    assert!(page.contains("The dashboard is at"));
     let metrics = bench.request("GET", "/metrics").send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains("fleetfoot_http_requests_total"), "{metrics}");
     assert_eq!(metrics.matches("# EOF").count(), 1);

@@ -87,13 +87,19 @@ async fn measure(dir: &Path, runs: u64) -> Result<()> {
         ("runner of none", RunSearch { runner: text("77"), ..RunSearch::default() }),
         ("text of most", RunSearch { text: text("product"), ..RunSearch::default() }),
         ("text of none", RunSearch { text: text("nowhere"), ..RunSearch::default() }),
-        ("text of a commit", RunSearch { text: text("0000000000000000000000000000000000012"), ..RunSearch::default() }),
-        ("text, label and branch", RunSearch {
-            filter: RunFilter { branch: text("feature/1"), ..none() },
-            label: text("linux"),
-            text: text("change 1"),
-            ..RunSearch::default()
-        }),
+        (
+            "text of a commit",
+            RunSearch { text: text("0000000000000000000000000000000000012"), ..RunSearch::default() },
+        ),
+        (
+            "text, label and branch",
+            RunSearch {
+                filter: RunFilter { branch: text("feature/1"), ..none() },
+                label: text("linux"),
+                text: text("change 1"),
+                ..RunSearch::default()
+            },
+        ),
     ];
     for (name, search) in searches {
         let begun = Instant::now();

@@ -8,18 +8,22 @@ use crate::read::decode::{get, maybe_json, number, time};
 use crate::read::{Reader, run_row};
 use async_trait::async_trait;
 use fleetfoot_model::api::AuditEntry;
-use fleetfoot_model::ids::RunId;
+use fleetfoot_model::ids::{JobId, RunId};
 use fleetfoot_model::observe::{AuditFilter, JobCounts, RunFacets, RunSearch, Stock};
 use fleetfoot_model::state::Status;
 use fleetfoot_store::{ArtifactRow, ObserveStore, RunSummary, SAMPLE_COLUMNS, SampleRow, Stocks, StoreError};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Result, params, params_from_iter};
+use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
 fn limit(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
+
+/// Jobs whose runs are listed rather than looked for.
+const FEW: i64 = 20_000;
 
 /// A statement that grows, with its values.
 #[derive(Default)]
@@ -58,6 +62,21 @@ fn runner_named(conn: &Connection, asked: &str) -> Result<Option<i64>> {
     Ok(by_name.or_else(|| asked.parse().ok()))
 }
 
+/// The condition that a run has such a job. Of few jobs the runs are listed first; where many jobs match,
+/// the newest runs have one, and each is asked on the way.
+fn has_job(conn: &Connection, index: &str, condition: &str) -> Result<String> {
+    let count = format!(
+        "SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY {index} WHERE {condition} LIMIT {})",
+        FEW + 1
+    );
+    let found: i64 = conn.prepare_cached(&count)?.query_row([], |r| r.get(0))?;
+    Ok(if found <= FEW {
+        format!(" AND r.id IN (SELECT run FROM jobs INDEXED BY {index} WHERE {condition})")
+    } else {
+        format!(" AND EXISTS (SELECT 1 FROM jobs j INDEXED BY jobs_run WHERE j.run = r.id AND j.{condition})")
+    })
+}
+
 fn search_runs(
     reader: &Reader,
     search: &RunSearch,
@@ -69,7 +88,17 @@ fn search_runs(
     let before = query.value(cursor.map_or(i64::MAX, |id| int(id.0)));
     let text = search.text.as_deref().map(str::trim).filter(|t| !t.is_empty());
     query.sql.push_str(concat!("SELECT ", crate::read::run_columns!(), ", f.sha FROM "));
+    let filter = &search.filter;
+    // One of these leaves few runs, whose words are read one by one.
+    let narrow = filter.name.is_some() || filter.branch.is_some() || filter.actor.is_some();
     match text {
+        Some(text) if narrow => {
+            let words = query.value(text.to_lowercase());
+            let _ = write!(
+                query.sql,
+                "runs r CROSS JOIN run_facts f ON f.run = r.id WHERE r.id < ?{before} AND instr(f.words, ?{words}) > 0"
+            );
+        }
         // The narrow table leads: it is read from the newest run on, and nothing else where it says no.
         Some(text) => {
             let words = query.value(text.to_lowercase());
@@ -82,7 +111,6 @@ fn search_runs(
             let _ = write!(query.sql, "runs r LEFT JOIN run_facts f ON f.run = r.id WHERE r.id < ?{before}");
         }
     }
-    let filter = &search.filter;
     // Words of enums stand in the text, so that the partial indexes apply.
     if let Some(status) = filter.status {
         let open = if status == Status::Completed { "" } else { " AND r.status <> 'completed'" };
@@ -103,21 +131,14 @@ fn search_runs(
             return Ok(Vec::new());
         }
         let list: Vec<String> = placements.iter().map(i64::to_string).collect();
-        let list = list.join(",");
-        let _ = write!(
-            query.sql,
-            " AND r.id IN (SELECT run FROM jobs INDEXED BY jobs_placement WHERE placement IN ({list}))"
-        );
+        query.sql.push_str(&has_job(conn, "jobs_placement", &format!("placement IN ({})", list.join(",")))?);
     }
     if let Some(runner) = &search.runner {
         let Some(id) = runner_named(conn, runner)? else { return Ok(Vec::new()) };
-        let _ = write!(
-            query.sql,
-            " AND r.id IN (SELECT run FROM jobs INDEXED BY jobs_runner WHERE runner = {id})"
-        );
+        query.sql.push_str(&has_job(conn, "jobs_runner", &format!("runner = {id}"))?);
     }
     let max = query.value(limit(max));
-    let order = if text.is_some() { "f.run" } else { "r.id" };
+    let order = if text.is_some() && !narrow { "f.run" } else { "r.id" };
     let _ = write!(query.sql, " ORDER BY {order} DESC LIMIT ?{max}");
     summaries(conn, &query.sql, &query.values)
 }
@@ -350,6 +371,42 @@ impl ObserveStore for SqliteStore {
 
     async fn run_summaries(&self, ids: Vec<RunId>) -> Result<Vec<RunSummary>, StoreError> {
         self.read("cannot read runs", move |r| run_summaries(r, &ids)).await
+    }
+
+    async fn job_matrices(
+        &self,
+        run: RunId,
+        since: Option<u64>,
+        max: usize,
+    ) -> Result<Vec<(JobId, Json)>, StoreError> {
+        self.read("cannot read the matrix of a run", move |r| {
+            let mut statement = r.conn.prepare_cached(
+                "SELECT j.id, json_extract(s.body, '$.contexts.matrix')
+                 FROM jobs j JOIN specs s ON s.id = j.spec
+                 WHERE j.run = ?1 AND j.change > ?2 ORDER BY j.id LIMIT ?3",
+            )?;
+            let rows = statement.query_map(params![int(run.0), since.map_or(-1, int), limit(max)], |r| {
+                Ok((JobId(number(r, 0)?), maybe_json(r, 1)?))
+            })?;
+            let found: Vec<(JobId, Option<Json>)> = rows.collect::<Result<_>>()?;
+            Ok(found.into_iter().filter_map(|(job, matrix)| Some((job, matrix?))).collect())
+        })
+        .await
+    }
+
+    async fn job_matrix(&self, job: JobId) -> Result<Option<Json>, StoreError> {
+        self.read("cannot read the matrix of a job", move |r| {
+            let found = r
+                .conn
+                .prepare_cached(
+                    "SELECT json_extract(s.body, '$.contexts.matrix')
+                     FROM jobs j JOIN specs s ON s.id = j.spec WHERE j.id = ?1",
+                )?
+                .query_row([int(job.0)], |r| maybe_json(r, 0))
+                .optional()?;
+            Ok(found.flatten())
+        })
+        .await
     }
 
     async fn run_facets(&self, max: usize) -> Result<RunFacets, StoreError> {

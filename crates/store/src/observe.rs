@@ -4,8 +4,9 @@
 use crate::{ArtifactRow, RunRow, StoreError};
 use async_trait::async_trait;
 use fleetfoot_model::api::AuditEntry;
-use fleetfoot_model::ids::RunId;
+use fleetfoot_model::ids::{JobId, RunId};
 use fleetfoot_model::observe::{AuditFilter, JobCounts, RunFacets, RunSearch, Stock};
+use serde_json::Value;
 
 /// A run as a list shows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +59,17 @@ pub trait ObserveStore: Send + Sync + 'static {
 
     /// These runs as a list shows them, without those that are gone, newest first.
     async fn run_summaries(&self, ids: Vec<RunId>) -> Result<Vec<RunSummary>, StoreError>;
+
+    /// Values of the matrix of jobs of a run that are legs of one and changed after `since`, at most `limit`.
+    async fn job_matrices(
+        &self,
+        run: RunId,
+        since: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(JobId, Value)>, StoreError>;
+
+    /// Values of the matrix of one job, if it is a leg of one.
+    async fn job_matrix(&self, job: JobId) -> Result<Option<Value>, StoreError>;
 
     /// Values that runs can be filtered by, at most `limit` of each kind.
     async fn run_facets(&self, limit: usize) -> Result<RunFacets, StoreError>;

@@ -1,19 +1,19 @@
 /**
  * A real server and a real runner for tests and benches, as processes of their own in fresh
  * directories. Whoever starts them ends them with `stop`, by their process ids. With
- * `FLEETFOOT_WEB=dist` pages come from `web/dist` and not from the binary, which spares a
+ * `FLEETFOOT_UI=dist` pages come from `web/dist` and not from the binary, which spares a
  * build of the binary while one works on the pages.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { PreviewServer } from 'vite';
+import { preview, type PreviewServer } from 'vite';
 
 /** The program. */
-export const BINARY = process.env['FLEETFOOT_BIN'] ?? fileURLToPath(new URL('../../../target/debug/fleetfoot', import.meta.url));
+export const BINARY = process.env['FLEETFOOT_BINARY'] ?? fileURLToPath(new URL('../../../target/debug/fleetfoot', import.meta.url));
 
 /** Flags with which Chromium asks no other host for anything. */
 export const CHROMIUM = {
@@ -84,11 +84,12 @@ export class Fleet {
 
   /** Starts a server, and a runner whose steps have `slots` places. */
   static async start(slots = 2): Promise<Fleet> {
+    if (!existsSync(BINARY)) throw new Error(`there is no ${BINARY}: build it (cargo build -p fleetfoot), or name another with FLEETFOOT_BINARY`);
     const dir = mkdtempSync(join(tmpdir(), 'fleetfoot-web-'));
     const port = await freePort();
     const server = await Fleet.serve(dir, port);
     const fleet = new Fleet(dir, port, server);
-    if (process.env['FLEETFOOT_WEB'] === 'dist') await fleet.serveDist();
+    if (process.env['FLEETFOOT_UI'] === 'dist') await fleet.serveDist();
     const made = fleet.cli(['token', 'create', '--registration', '--output', 'json']);
     const { token } = JSON.parse(made) as { token: string };
     const runner = spawn(
@@ -116,7 +117,6 @@ export class Fleet {
   }
 
   private async serveDist(): Promise<void> {
-    const { preview } = await import('vite');
     const passOn = { target: this.url, changeOrigin: true, headers: { origin: this.url } };
     this.preview = await preview({
       root: fileURLToPath(new URL('../..', import.meta.url)),

@@ -1,5 +1,5 @@
 /** The log viewer as a test sees it: opens it in Chromium, and says what is on screen. */
-import { type Browser, chromium, type Page } from 'playwright-core';
+import { type Browser, chromium, type Page, type Request } from 'playwright-core';
 import { expect } from 'vitest';
 import { CHROMIUM, type Fleet, until } from './fleet';
 
@@ -22,6 +22,10 @@ export async function signedIn(browser: Browser, fleet: Fleet, size: { width: nu
   const context = await browser.newContext({ viewport: size, permissions: ['clipboard-read', 'clipboard-write'] });
   const answer = await context.request.post(`${fleet.pages}/api/v1/session`, { data: { token: fleet.token } });
   if (!answer.ok()) throw new Error(`signing in: ${answer.status()} ${await answer.text()}`);
+  await context.addInitScript(() => {
+    // The page asks who is signed in only if somebody may be.
+    if (location.protocol === 'http:') localStorage.setItem('fleetfoot.signed-in', '1');
+  });
   const page = await context.newPage();
   const errors: string[] = [];
   const foreign: string[] = [];
@@ -56,8 +60,25 @@ export async function closed(viewer: Viewer, expected?: RegExp): Promise<void> {
 
 /** Opens the log of a job, and waits for its first lines. */
 export async function openLog(viewer: Viewer, fleet: Fleet, job: number, hash = ''): Promise<void> {
-  await viewer.page.goto(`${fleet.pages}/ui/jobs/${job}/log${hash}`);
-  await viewer.page.locator('.log-row:not(.log-wait) .log-text').first().waitFor();
+  const { page } = viewer;
+  for (let tries = 0; ; tries += 1) {
+    let interrupted = false;
+    const note = (request: Request): void => {
+      interrupted ||= request.failure()?.errorText.includes('ERR_NETWORK_CHANGED') === true;
+    };
+    page.on('requestfailed', note);
+    // Another address first: a page that only changes its hash is not loaded anew.
+    if (tries > 0) await page.goto('about:blank');
+    const opened = page
+      .goto(`${fleet.pages}/ui/jobs/${job}/log${hash}`)
+      .then(() => page.locator('.log-row:not(.log-wait) .log-text').first().waitFor({ timeout: 15_000 }));
+    const failed = await opened.then(() => undefined, (error: unknown) => error);
+    page.off('requestfailed', note);
+    // An interface of the machine that comes or goes may take a file of the page with it.
+    if (interrupted && tries < 5) continue;
+    if (failed !== undefined) throw failed;
+    return;
+  }
 }
 
 /** A line on screen: its number, counted from 1, and its text. */

@@ -415,7 +415,7 @@ async fn container_cpu(
     }
     cell.tear_down().await?;
     // The least disturbed of each: everything else on the machine only adds.
-    let mut least = |samples: &mut Vec<f64>| percentile(samples, 0.1);
+    let least = |samples: &mut Vec<f64>| percentile(samples, 0.1);
     let (inside, outside) = (least(&mut inside), least(&mut outside));
     Ok(Ok((inside - least(&mut start_in)) / (outside - least(&mut start_out))))
 }

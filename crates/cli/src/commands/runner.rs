@@ -180,6 +180,12 @@ struct Settings {
     /// The most processes and threads that a job gets
     #[arg(long, value_name = "N")]
     max_pids: Option<u64>,
+    /// The most that a job reads from each disk in a second
+    #[arg(long, value_name = "SIZE")]
+    max_read: Option<Size>,
+    /// The most that a job writes to each disk in a second
+    #[arg(long, value_name = "SIZE")]
+    max_write: Option<Size>,
     /// The most log that a job may write
     #[arg(long, value_name = "SIZE")]
     max_log: Option<Size>,
@@ -243,6 +249,8 @@ impl Settings {
             max_cpus: self.max_cpus,
             max_memory: self.max_memory,
             max_pids: self.max_pids,
+            max_read: self.max_read,
+            max_write: self.max_write,
             max_log: self.max_log,
             keep_free: self.keep_free,
             action_mirror: self.action_mirror.clone(),

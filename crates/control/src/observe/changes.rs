@@ -162,11 +162,17 @@ async fn look(inner: &Inner, seen: &mut Seen, slow: bool) -> Result<(), Problem>
         let sent = inner.commands.send(Command::Runners { reply }).await;
         let live = if sent.is_ok() { answer.await.ok() } else { None };
         if let Some(live) = live {
-            compare_runners(
-                seen,
-                live.into_iter().map(|l| crate::views::runner_view(l, Vec::new())),
-                &mut out,
-            );
+            let totals =
+                inner.store.runner_totals(None).await.map_err(|e| crate::actor::store_problem(&e))?;
+            let mut completed: HashMap<RunnerId, Vec<_>> = HashMap::new();
+            for (runner, conclusion, n) in totals {
+                completed.entry(runner).or_default().push((conclusion, n));
+            }
+            let views = live.into_iter().map(|l| {
+                let own = completed.remove(&l.row.id).unwrap_or_default();
+                crate::views::runner_view(l, own)
+            });
+            compare_runners(seen, views, &mut out);
         }
         let waiting = inner.store.pending_approvals().await.map_err(|e| crate::actor::store_problem(&e))?;
         if seen.approvals.replace(waiting) != Some(waiting) {

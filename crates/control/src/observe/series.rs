@@ -135,7 +135,8 @@ impl Control {
         let points = i64::try_from(points.unwrap_or(DEFAULT_POINTS).clamp(1, POINTS)).unwrap_or(1);
         let finest = LEVELS[level].step;
         // A multiple of the level's own step, so that every point has the same number of samples.
-        let step = ((to - from) / points / finest + 1) * finest;
+        let stretch = points * finest;
+        let step = ((to - from + stretch - 1) / stretch).max(1) * finest;
         let number = u8::try_from(level).unwrap_or(0);
         let mut rows =
             self.inner.store.samples(name, number, from, to).await.map_err(|e| store_problem(&e))?;

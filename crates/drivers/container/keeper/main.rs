@@ -163,7 +163,8 @@ unsafe fn supervise(fds: &[i32; 5]) -> ! {
         close(fd);
     }
     plan.unmap();
-    let mut supervisor = Supervisor { leader: leader as i32, report, ended: leader <= 0, released: leader <= 0 };
+    let mut supervisor =
+        Supervisor { leader: leader as i32, report, ended: leader <= 0, released: leader <= 0 };
     if leader < 0 {
         tell(report, b'P', -leader as i32);
         exit(1)
@@ -279,7 +280,8 @@ static mut OURS: [bool; PROCESSES] = [false; PROCESSES];
 
 /// Ends everything below this process; answers how many were found.
 unsafe fn end_descendants() -> usize {
-    let (pids, parents, ours) = (&mut *addr_of_mut!(PIDS), &mut *addr_of_mut!(PARENTS), &mut *addr_of_mut!(OURS));
+    let (pids, parents, ours) =
+        (&mut *addr_of_mut!(PIDS), &mut *addr_of_mut!(PARENTS), &mut *addr_of_mut!(OURS));
     let count = processes(pids, parents);
     let me = getpid();
     for mark in ours.iter_mut().take(count) {

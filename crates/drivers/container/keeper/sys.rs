@@ -85,8 +85,8 @@ mod arch {
     pub const WAIT4: usize = 260;
 }
 
-pub use arch::{O_DIRECTORY, O_NOFOLLOW};
 use arch::*;
+pub use arch::{O_DIRECTORY, O_NOFOLLOW};
 
 #[cfg(target_arch = "x86_64")]
 global_asm!(
@@ -319,10 +319,8 @@ pub unsafe fn look_at_ended() -> (isize, i32, Usage) {
     const EXITED_NOHANG_NOWAIT: usize = 4 | 1 | 0x0100_0000;
     let mut found = [0i32; 32];
     let mut usage = Usage::default();
-    let rc = call(
-        WAITID,
-        [ALL, 0, found.as_mut_ptr() as usize, EXITED_NOHANG_NOWAIT, &raw mut usage as usize, 0],
-    );
+    let rc =
+        call(WAITID, [ALL, 0, found.as_mut_ptr() as usize, EXITED_NOHANG_NOWAIT, &raw mut usage as usize, 0]);
     // How it ended, then (behind a gap) who, as whom, and with what.
     let (code, pid, status) = (found[2], found[4], found[6]);
     let status = if code == 1 { status << 8 } else { status };

@@ -11,6 +11,7 @@ use crate::volumes::{self, Source, Volume};
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, DeviceRequest, EndpointSettings, HealthConfig, HostConfig,
     Mount as EngineMount, MountBindOptions, MountType, NetworkingConfig, PortBinding, ResourcesUlimits,
+    ThrottleDevice,
 };
 use fleetfoot_driver::containers::Container;
 use fleetfoot_driver::{DriverError, DriverErrorKind, Mount};
@@ -73,7 +74,15 @@ pub(crate) fn limits(attempt: &Limits, asked: &Parsed) -> Result<Limits, DriverE
         memory_bytes: asked.memory.or(attempt.memory_bytes),
         cpus: asked.cpus.or(attempt.cpus),
         pids: asked.pids.or(attempt.pids),
+        read_bytes_per_second: attempt.read_bytes_per_second,
+        write_bytes_per_second: attempt.write_bytes_per_second,
     })
+}
+
+/// A rate for each disk of this machine: which one the engine's files lie on is not to be known.
+fn throttle(rate: u64) -> Vec<ThrottleDevice> {
+    let disk = |(name, _)| ThrottleDevice { path: Some(format!("/dev/{name}")), rate: Some(signed(rate)) };
+    fleetfoot_driver_linux::cgroup::disks().into_iter().map(disk).collect()
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "CPUs are few, and rounding is fine")]
@@ -164,6 +173,8 @@ impl Common<'_> {
             memory_swap: memory,
             nano_cpus: limits.cpus.map(nano),
             pids_limit: pids,
+            blkio_device_read_bps: limits.read_bytes_per_second.map(throttle),
+            blkio_device_write_bps: limits.write_bytes_per_second.map(throttle),
             // A job dies before the runner does. Ordinary users may only raise it.
             oom_score_adj: Some(500),
             cap_drop: Some(vec!["ALL".into()]),

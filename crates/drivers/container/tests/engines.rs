@@ -8,7 +8,9 @@ use fleetfoot_driver::containers::{
 };
 use fleetfoot_driver::{Cell, CellRequest, Command, DriverErrorKind, Signal};
 use fleetfoot_driver_conformance::{alive, eventually, finish, fresh_tag, line};
-use fleetfoot_driver_container::{ContainerEngine, ContainerOptions, Endpoint, Keep, KeepPolicy, Pull};
+use fleetfoot_driver_container::{
+    ContainerEngine, ContainerOptions, Endpoint, Keep, KeepPolicy, Network, Pull,
+};
 use fleetfoot_model::ids::{AttemptRef, Epoch, JobId};
 use fleetfoot_model::spec::Limits;
 use fleetfoot_testkit::{EngineKind, FakeRegistry, PrivateEngine, SMALL_IMAGE};
@@ -29,6 +31,13 @@ struct World {
     attempt: AttemptRef,
     notes: Arc<Mutex<Vec<String>>>,
     dir: tempfile::TempDir,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Containers that still run hold what they have mounted.
+        let _ = self.options.directory.as_ref().map(std::fs::remove_dir_all);
+    }
 }
 
 fn options(engine: &PrivateEngine) -> ContainerOptions {
@@ -275,7 +284,6 @@ async fn actions(engine: &PrivateEngine) {
     assert_eq!(world.group.unpack(&world.image().await).await.unwrap(), root);
     world.group.tear_down(false).await.unwrap();
     assert_eq!(left(engine, &world.options.tag), Vec::<String>::new());
-    std::fs::remove_dir_all(world.options.directory.unwrap()).unwrap();
 }
 
 async fn refusals(engine: &PrivateEngine) {
@@ -579,6 +587,8 @@ async fn everything(kind: EngineKind) {
 async fn the_engine_stops(mut engine: PrivateEngine) {
     let mut config = options(&engine);
     config.patience = Duration::from_secs(5);
+    // Nobody could remove a network afterwards.
+    config.network = Network::None;
     let world = World::new(config.clone()).await;
     let cell = world.cell("").await;
     let running = cell.start(world.sh("sleep 600")).await.unwrap();
@@ -603,7 +613,6 @@ async fn the_engine_stops(mut engine: PrivateEngine) {
     assert!(begin.elapsed() < Duration::from_secs(40), "in bounded time");
     drop(cell);
     eventually("nothing runs any more", || !alive(pid)).await;
-    let _ = std::fs::remove_dir_all(world.options.directory.unwrap());
 }
 
 #[tokio::test]

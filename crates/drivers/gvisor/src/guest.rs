@@ -194,7 +194,6 @@ impl Link {
     }
 
     /// Asks for a command; what became of the start, and of the command, come by the channels.
-    #[expect(clippy::type_complexity, reason = "two channels")]
     pub(crate) fn spawn(
         &self,
         spawn: &Spawn,

@@ -47,7 +47,8 @@ enum Version {
 /// How deep below a root groups are looked for.
 const SEARCH_DEPTH: u32 = 8;
 
-const LIMITS: [&str; 3] = ["pids", "memory", "cpu"];
+/// Controllers that we use; disks are `blkio` in version 1 and `io` in version 2.
+const LIMITS: [&str; 5] = ["pids", "memory", "cpu", "blkio", "io"];
 
 impl Cgroups {
     /// No groups at all.
@@ -138,6 +139,7 @@ impl Cgroups {
             let wanted = match *controller {
                 "cpu" => limits.cpus.is_some(),
                 "pids" => is_tree || limits.pids.is_some(),
+                "blkio" => limits.read_bytes_per_second.is_some() || limits.write_bytes_per_second.is_some(),
                 _ => true,
             };
             if !wanted {
@@ -267,7 +269,36 @@ impl CellGroup {
                     self.in_force.insert("cpus".into(), cpus.to_string());
                 }
             }
+            "blkio" | "io" => self.limit_disks(v2, path, limits)?,
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Rates hold for each disk of the machine: which one a file lies on is not always to be known.
+    fn limit_disks(&mut self, v2: bool, path: &Path, limits: &Limits) -> io::Result<()> {
+        let rates = [
+            (limits.read_bytes_per_second, "read_bytes_per_second", "rbps", "blkio.throttle.read_bps_device"),
+            (
+                limits.write_bytes_per_second,
+                "write_bytes_per_second",
+                "wbps",
+                "blkio.throttle.write_bps_device",
+            ),
+        ];
+        let disks = disks();
+        for (rate, name, key, file) in rates {
+            let Some(rate) = rate else { continue };
+            for (_, disk) in &disks {
+                if v2 {
+                    write(&path.join("io.max"), &format!("{disk} {key}={rate}"))?;
+                } else {
+                    write(&path.join(file), &format!("{disk} {rate}"))?;
+                }
+            }
+            if !disks.is_empty() {
+                self.in_force.insert(name.into(), rate.to_string());
+            }
         }
         Ok(())
     }
@@ -455,6 +486,19 @@ fn make(path: &Path) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }
+}
+
+/// The disks of this machine: name (`sda`) and number (`8:0`). What is only memory or a file is none:
+/// its bytes come from a disk, or from nowhere.
+pub fn disks() -> Vec<(String, String)> {
+    let entries = fs::read_dir("/sys/block").into_iter().flatten().filter_map(Result::ok);
+    let disk = |entry: fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let real = !["loop", "ram", "zram"].iter().any(|kind| name.starts_with(kind));
+        let number = fs::read_to_string(entry.path().join("dev")).ok().filter(|_| real)?;
+        Some((name, number.trim().to_owned()))
+    };
+    entries.filter_map(disk).collect()
 }
 
 /// Another driver with our tag may have removed the empty group of the runner meanwhile.

@@ -118,6 +118,12 @@ fields! {
     max_pids, "MAX_PIDS", "4096",
         "The most processes and threads that a job gets.",
         |text| parsed(text, "a number of processes")?;
+    max_read, "MAX_READ", "\"200M\"",
+        "The most that a job reads from each disk in a second. Needs control groups for block devices.",
+        |text| Some(text.parse()?);
+    max_write, "MAX_WRITE", "\"100M\"",
+        "The most that a job writes to each disk in a second. With version 1 of control groups it holds for direct and synchronous writes.",
+        |text| Some(text.parse()?);
     max_log, "MAX_LOG", "\"16G\"",
         "The most log that a job may write; what comes after is dropped, and the log says so.",
         |text| Some(text.parse()?);

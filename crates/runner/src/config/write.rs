@@ -56,6 +56,8 @@ fn value(config: &PartialConfig, key: &str) -> Option<toml::Value> {
         "max_cpus" => config.max_cpus.map(Value::Float),
         "max_memory" => size(config.max_memory),
         "max_pids" => whole(config.max_pids),
+        "max_read" => size(config.max_read),
+        "max_write" => size(config.max_write),
         "max_log" => size(config.max_log),
         "keep_free" => size(config.keep_free),
         "action_mirror" => text(&config.action_mirror),

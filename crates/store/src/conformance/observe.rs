@@ -35,7 +35,13 @@ async fn searches_combine(store: &dyn Store) {
         done(store, Op::CreateRun(Box::new(run))).await;
     }
     let find = async |search: &RunSearch| -> Vec<u64> {
-        store.search_runs(search, None, 10).await.unwrap().iter().map(|s| s.row.id.0).collect()
+        store
+            .search_runs(search, None, 10)
+            .await
+            .expect("the store answers")
+            .iter()
+            .map(|s| s.row.id.0)
+            .collect()
     };
     let text = |t: &str| RunSearch { text: Some(t.to_owned()), ..RunSearch::default() };
     assert_eq!(find(&RunSearch::default()).await, [6, 5, 4, 3, 2, 1]);
@@ -55,19 +61,22 @@ async fn searches_combine(store: &dyn Store) {
     done(store, lease(3, 30, 1, 500)).await;
     let runner = RunSearch { runner: Some("5".to_owned()), ..RunSearch::default() };
     assert_eq!(find(&runner).await, [3]);
-    assert_eq!(find(&RunSearch { runner: Some("unknown".to_owned()), ..RunSearch::default() }).await, [0_u64; 0]);
-    let page = store.search_runs(&RunSearch::default(), Some(RunId(4)), 2).await.unwrap();
+    assert_eq!(
+        find(&RunSearch { runner: Some("unknown".to_owned()), ..RunSearch::default() }).await,
+        [0_u64; 0]
+    );
+    let page = store.search_runs(&RunSearch::default(), Some(RunId(4)), 2).await.expect("the store answers");
     assert_eq!(page.iter().map(|s| s.row.id.0).collect::<Vec<_>>(), [3, 2]);
     let counts = JobCounts { total: 2, running: 1, waiting: 1, ..JobCounts::default() };
     assert_eq!(page[0].jobs, counts);
-    let these = store.run_summaries(vec![RunId(2), RunId(77), RunId(5)]).await.unwrap();
+    let these = store.run_summaries(vec![RunId(2), RunId(77), RunId(5)]).await.expect("the store answers");
     assert_eq!(these.iter().map(|s| s.row.id.0).collect::<Vec<_>>(), [5, 2]);
-    assert!(store.run_summaries(Vec::new()).await.unwrap().is_empty());
+    assert!(store.run_summaries(Vec::new()).await.expect("the store answers").is_empty());
 
-    let facets = store.run_facets(10).await.unwrap();
+    let facets = store.run_facets(10).await.expect("the store answers");
     assert_eq!(facets.workflows, ["Lint Ünï", "build"]);
     assert_eq!((facets.labels, facets.truncated), (vec!["gpu".to_owned(), "linux".to_owned()], false));
-    assert!(store.run_facets(1).await.unwrap().truncated);
+    assert!(store.run_facets(1).await.expect("the store answers").truncated);
 }
 
 async fn samples_are_kept_and_forgotten(store: &dyn Store) {
@@ -78,16 +87,22 @@ async fn samples_are_kept_and_forgotten(store: &dyn Store) {
         values: [Some(a), None, Some(0.5), None, None],
     };
     let first = vec![row("fleet", 0, 10, 1.0), row("fleet", 0, 20, 2.0), row("queue:x", 0, 10, 3.0)];
-    store.add_samples(first).await.unwrap();
-    store.add_samples(vec![row("fleet", 0, 20, 5.0), row("fleet", 1, 0, 9.0)]).await.unwrap();
-    let found = store.samples("fleet", 0, 10, 20).await.unwrap();
+    store.add_samples(first).await.expect("the store answers");
+    store
+        .add_samples(vec![row("fleet", 0, 20, 5.0), row("fleet", 1, 0, 9.0)])
+        .await
+        .expect("the store answers");
+    let found = store.samples("fleet", 0, 10, 20).await.expect("the store answers");
     assert_eq!(found, [row("fleet", 0, 10, 1.0), row("fleet", 0, 20, 5.0)], "the later one counts");
-    assert_eq!(store.samples("fleet", 0, 11, 19).await.unwrap(), []);
-    assert_eq!(store.series_names().await.unwrap(), ["fleet", "queue:x"]);
-    store.forget_samples(0, 20).await.unwrap();
-    assert_eq!(store.samples("fleet", 0, 0, 99).await.unwrap(), [row("fleet", 0, 20, 5.0)]);
-    assert_eq!(store.samples("fleet", 1, 0, 99).await.unwrap().len(), 1, "another level");
-    assert_eq!(store.series_names().await.unwrap(), ["fleet"]);
+    assert_eq!(store.samples("fleet", 0, 11, 19).await.expect("the store answers"), []);
+    assert_eq!(store.series_names().await.expect("the store answers"), ["fleet", "queue:x"]);
+    store.forget_samples(0, 20).await.expect("the store answers");
+    assert_eq!(
+        store.samples("fleet", 0, 0, 99).await.expect("the store answers"),
+        [row("fleet", 0, 20, 5.0)]
+    );
+    assert_eq!(store.samples("fleet", 1, 0, 99).await.expect("the store answers").len(), 1, "another level");
+    assert_eq!(store.series_names().await.expect("the store answers"), ["fleet"]);
 }
 
 async fn audit_is_searched(store: &dyn Store) {
@@ -102,7 +117,7 @@ async fn audit_is_searched(store: &dyn Store) {
     done(store, entry(2, "token:2", "run.cancel", "run:7")).await;
     done(store, entry(3, "token:1", "token.revoke", "token:2")).await;
     let find = async |filter: AuditFilter| -> Vec<u64> {
-        store.search_audit(&filter, None, 10).await.unwrap().iter().map(|e| e.id).collect()
+        store.search_audit(&filter, None, 10).await.expect("the store answers").iter().map(|e| e.id).collect()
     };
     let none = AuditFilter::default;
     assert_eq!(find(none()).await, [3, 2, 1]);
@@ -112,8 +127,8 @@ async fn audit_is_searched(store: &dyn Store) {
     assert_eq!(find(AuditFilter { target: Some("run:7".to_owned()), ..none() }).await, [2]);
     assert_eq!(find(AuditFilter { from: Some(at(2)), to: Some(at(3)), ..none() }).await, [2]);
     assert_eq!(find(AuditFilter { text: Some("DETAIL 3".to_owned()), ..none() }).await, [3]);
-    assert_eq!(store.search_audit(&none(), Some(3), 1).await.unwrap()[0].id, 2);
-    assert!(store.stocks().await.unwrap().database.bytes > 0);
-    assert_eq!(store.pending_approvals().await.unwrap(), 0);
-    assert!(store.schema_version().await.unwrap() > 0);
+    assert_eq!(store.search_audit(&none(), Some(3), 1).await.expect("the store answers")[0].id, 2);
+    assert!(store.stocks().await.expect("the store answers").database.bytes > 0);
+    assert_eq!(store.pending_approvals().await.expect("the store answers"), 0);
+    assert!(store.schema_version().await.expect("the store answers") > 0);
 }

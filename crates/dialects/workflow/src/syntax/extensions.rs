@@ -90,17 +90,24 @@ impl Report<'_> {
 
     fn limits(&mut self, node: &Node) -> Limits {
         let mut limits = Limits::default();
-        let Some(fields) = self.fields(node, &["cpus", "memory", "pids"], "'limits'") else { return limits };
+        let Some(fields) = self.fields(node, &["cpus", "memory", "pids", "read", "write"], "'limits'") else {
+            return limits;
+        };
         limits.cpus = fields.get("cpus").and_then(|n| self.number(n, 0.01, 4096.0, false));
         limits.pids = fields.get("pids").and_then(|n| self.whole(n, 1, 4_194_304));
-        limits.memory_bytes = fields.get("memory").and_then(|n| {
-            let bytes = n.as_scalar().and_then(|s| memory(&scalar_text(s)));
-            if bytes.is_none() {
-                self.unexpected(n, "an amount of memory, such as 512MiB or 2GiB, of at least 1MiB");
-            }
-            bytes
-        });
+        limits.memory_bytes = fields.get("memory").and_then(|n| self.size(n, "an amount of memory"));
+        let rate = "an amount in a second";
+        limits.read_bytes_per_second = fields.get("read").and_then(|n| self.size(n, rate));
+        limits.write_bytes_per_second = fields.get("write").and_then(|n| self.size(n, rate));
         limits
+    }
+
+    fn size(&mut self, node: &Node, what: &str) -> Option<u64> {
+        let bytes = node.as_scalar().and_then(|s| memory(&scalar_text(s)));
+        if bytes.is_none() {
+            self.unexpected(node, &format!("{what}, such as 512MiB or 2GiB, of at least 1MiB"));
+        }
+        bytes
     }
 
     fn whole(&mut self, node: &Node, least: u32, most: u32) -> Option<u64> {

@@ -18,8 +18,7 @@ fn open(dir: &Path) -> LogStore {
 }
 
 fn frame(step: u16, bytes: &[u8]) -> Bytes {
-    let mut out =
-        frame_header(bytes.len() as u32, Stream::Stderr, step, Timestamp(i64::from(step))).to_vec();
+    let mut out = frame_header(bytes.len() as u32, Stream::Stderr, step, Timestamp(i64::from(step))).to_vec();
     out.extend_from_slice(bytes);
     out.into()
 }
@@ -43,7 +42,8 @@ async fn check(store: &LogStore, text: &[u8], closed: bool) {
     let all = split(text, closed);
     let total = store.line_total(id(1)).await.unwrap();
     assert_eq!((total.lines, total.bytes, total.complete), (all.len() as u64, text.len() as u64, closed));
-    for (from, count) in [(1, 3), (all.len() as u64 / 2, 4), (all.len() as u64, 1), (all.len() as u64 + 1, 5)] {
+    for (from, count) in [(1, 3), (all.len() as u64 / 2, 4), (all.len() as u64, 1), (all.len() as u64 + 1, 5)]
+    {
         let found = store.lines(id(1), LineRange::From(from), count, 1 << 20).await.unwrap();
         let from = from.max(1);
         let expected: Vec<_> = all.iter().skip(from as usize - 1).take(count as usize).collect();
@@ -107,7 +107,14 @@ proptest! {
     }
 }
 
-async fn search(store: &LogStore, asked: &str, regex: bool, case: bool, after: u64, limit: usize) -> LogSearch {
+async fn search(
+    store: &LogStore,
+    asked: &str,
+    regex: bool,
+    case: bool,
+    after: u64,
+    limit: usize,
+) -> LogSearch {
     let pattern = LogPattern::new(asked, regex, case).unwrap();
     store.search(id(1), pattern, after, limit, Duration::from_secs(60)).await.unwrap()
 }
