@@ -183,8 +183,9 @@ export const StepHeading = memo(function StepHeading(props: {
         {...(props.top === true ? { tabIndex: -1 } : {})}
       >
         <Icon name={props.open ? 'down' : 'right'} />
-        <Icon name={icon} className={`log-state ${tone}`} {...(words === '' ? {} : { label: words })} />
+        <Icon name={icon} className={`log-state ${tone}`} />
         <span className="log-name">{name}</span>
+        {words !== '' && <span className="visually-hidden">, {words}</span>}
         <span className="log-extra">
           <span className="hide-narrow">{props.lines > 0 ? `${count(props.lines)} · ` : ''}</span>
           {time(report)}
