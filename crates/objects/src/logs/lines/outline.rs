@@ -133,7 +133,8 @@ impl Outline {
     }
 
     fn close_group(&mut self, step: u16, line: u64) {
-        if let Some(group) = self.open.get_mut(&step).and_then(Vec::pop).and_then(|i| self.groups.get_mut(i)) {
+        if let Some(group) = self.open.get_mut(&step).and_then(Vec::pop).and_then(|i| self.groups.get_mut(i))
+        {
             group.to = Some(line.max(group.from));
         }
     }
