@@ -172,6 +172,8 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
     scroller.setRows(rows.count, before === rows ? undefined : (row) => moved(before, rows, row));
     if (first.current) {
       first.current = false;
+      // On a page with other things above, lines of the address are what one came for.
+      if (props.picked !== undefined) section.current?.scrollIntoView({ block: 'start' });
       openAt(scroller, rows, snapshot.outline.errors, props.picked, opening.failed, total);
     } else if (goal.current !== undefined) {
       const { line, share } = goal.current;
