@@ -1,8 +1,8 @@
 /** Keys of the keyboard that act on the page, unless somebody is typing. */
 import { useEffect, useRef } from 'react';
 
-/** Actions by key (`j`, `Enter`, `?`, `mod+k`; `mod` is Ctrl or ⌘). */
-export type KeyMap = Readonly<Record<string, (event: KeyboardEvent) => void>>;
+/** Actions by key (`j`, `Enter`, `?`, `mod+k`; `mod` is Ctrl or ⌘). One that answers `false` leaves the key to others. */
+export type KeyMap = Readonly<Record<string, (event: KeyboardEvent) => unknown>>;
 
 function typing(target: EventTarget | null): boolean {
   if (!(target instanceof HTMLElement)) return false;
@@ -26,8 +26,7 @@ export function useKeys(map: KeyMap): void {
       const mod = event.ctrlKey || event.metaKey;
       const act = latest.current[mod ? `mod+${event.key.toLowerCase()}` : event.key];
       if (!act || (!mod && (typing(event.target) || covered()))) return;
-      event.preventDefault();
-      act(event);
+      if (act(event) !== false) event.preventDefault();
     };
     document.addEventListener('keydown', listen);
     return () => document.removeEventListener('keydown', listen);

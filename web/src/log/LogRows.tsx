@@ -168,10 +168,13 @@ export const StepHeading = memo(function StepHeading(props: {
   open: boolean;
   lines: number;
   report: StepReport | undefined;
+  /** What is known of it may have changed: nothing is called running. */
+  stale: boolean;
   top?: boolean;
 }) {
   const { report } = props;
-  const [icon, tone, words] = STATES[report?.conclusion ?? report?.status ?? ''] ?? (['dot', 'tone-quiet', ''] as const);
+  const known = props.stale && report?.conclusion == null ? '' : (report?.conclusion ?? report?.status ?? '');
+  const [icon, tone, words] = STATES[known] ?? (['dot', 'tone-quiet', ''] as const);
   const name = report?.name ?? `Step ${props.step + 1}`;
   return (
     <div className={props.top === true ? 'log-row log-step log-top' : 'log-row log-step'} data-heading={props.step}>
@@ -188,15 +191,15 @@ export const StepHeading = memo(function StepHeading(props: {
         {words !== '' && <span className="visually-hidden">, {words}</span>}
         <span className="log-extra">
           <span className="hide-narrow">{props.lines > 0 ? `${count(props.lines)} · ` : ''}</span>
-          {time(report)}
+          {time(report, props.stale)}
         </span>
       </button>
     </div>
   );
 });
 
-function time(report: StepReport | undefined): string {
+function time(report: StepReport | undefined, stale: boolean): string {
   if (report?.started_at == null) return '';
-  if (report.finished_at == null) return report.status === 'running' ? 'running' : '';
+  if (report.finished_at == null) return report.status === 'running' && !stale ? 'running' : '';
   return lasted(Date.parse(report.finished_at) - Date.parse(report.started_at));
 }

@@ -108,6 +108,8 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
   const { outline, total } = snapshot;
   const live = !snapshot.complete && snapshot.live.kind !== 'gone' && snapshot.live.kind !== 'refused';
 
+  const stale = ['lost', 'gone', 'refused'].includes(snapshot.live.kind);
+
   const [folds, setFolds] = useState<Folds>(() =>
     props.picked === undefined ? NO_FOLDS : reveal(NO_FOLDS, outline, total, props.picked.from - 1),
   );
@@ -170,6 +172,8 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
     scroller.setRows(rows.count, before === rows ? undefined : (row) => moved(before, rows, row));
     if (first.current) {
       first.current = false;
+      // On a page with other things above, lines of the address are what one came for.
+      if (props.picked !== undefined) section.current?.scrollIntoView({ block: 'start' });
       openAt(scroller, rows, snapshot.outline.errors, props.picked, opening.failed, total);
     } else if (goal.current !== undefined) {
       const { line, share } = goal.current;
@@ -370,7 +374,7 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
             <div ref={inner} className="log-window" style={{ '--log-digits': `${digits}ch` } as CSSProperties}>
               {drawnRows(rows, shown, (row) => {
                 if (row.kind === 'step') {
-                  return <StepHeading key={`s${row.step}`} step={row.step} open={row.open} lines={row.lines} report={steps.find((s) => s.index === row.step)} />;
+                  return <StepHeading key={`s${row.step}`} step={row.step} open={row.open} lines={row.lines} report={steps.find((s) => s.index === row.step)} stale={stale} />;
                 }
                 const here = model.cache.get(row.n);
                 return (
@@ -398,7 +402,7 @@ function Ready(props: OpenedProps & { steps: readonly StepReport[] }) {
           <p className="log-blank">{live ? 'No output yet. Lines appear here as soon as a step prints them.' : 'This job printed nothing.'}</p>
         )}
         {under !== undefined && (
-          <StepHeading top step={under.step} open lines={under.end - under.from} report={steps.find((s) => s.index === under.step)} />
+          <StepHeading top step={under.step} open lines={under.end - under.from} report={steps.find((s) => s.index === under.step)} stale={stale} />
         )}
         {live && !follow && total > 0 && (
           <div className="log-float">

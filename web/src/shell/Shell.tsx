@@ -39,13 +39,17 @@ export function Shell() {
   const router = useRouter();
   const armed = useRef(0);
   useKeys({
-    // `g` and then the key of a part, shortly after it.
-    g: () => (armed.current = Date.now()),
+    // `g` and then the key of a part, shortly after it. Alone they are the page's own.
+    g: () => {
+      armed.current = Date.now();
+      return false;
+    },
     ...Object.fromEntries(
       sections(session).map((section) => [
         section.key,
         () => {
-          if (Date.now() - armed.current < GO_MS) void router.navigate({ to: section.to });
+          if (Date.now() - armed.current >= GO_MS) return false;
+          return void router.navigate({ to: section.to });
         },
       ]),
     ),

@@ -177,6 +177,7 @@ describe('when the run is deleted while one looks at it', () => {
     expect(await live()).toBe('Deleted');
     expect(await page.locator('.log-live.live').count()).toBe(0);
     expect(await page.getByRole('button', { name: /Follow/ }).count()).toBe(0);
+    expect(await page.locator('.log').getByText('running').count()).toBe(0);
     // What was on screen can still be read.
     expect((await visible(page)).length).toBeGreaterThan(3);
   });
