@@ -21,11 +21,11 @@ export function DataTable<Row>(props: {
   id: (row: Row) => string | number;
   empty: ReactNode;
 }) {
-  if (props.rows.length === 0) return <>{props.empty}</>;
+  if (props.rows.length === 0) return props.empty == null ? null : <div className="table-none">{props.empty}</div>;
   const classes = (column: Column<Row>): string =>
-    [column.numeric && 'numeric', column.wide && 'hide-narrow'].filter(Boolean).join(' ');
+    [column.head === '' && 'actions', column.numeric && 'numeric', column.wide && 'hide-narrow'].filter(Boolean).join(' ');
   return (
-    <div className="table-scroll" tabIndex={0} role="region" aria-label={props.label}>
+    <div className="table-scroll" tabIndex={0} role="group" aria-label={props.label}>
       <table className="data-table">
         <thead>
           <tr>

@@ -1,8 +1,8 @@
 /**
  * Lines over time, drawn on a canvas. The chart follows the width of its place
- * and the theme; readers get its newest values as a table.
+ * and the theme. Its legend is text: the newest values, or those under the pointer.
  */
-import { useEffect, useRef } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { useTheme } from '../lib/theme';
@@ -17,78 +17,134 @@ export interface Line {
   readonly values: readonly (number | null)[];
 }
 
-const HEIGHT = 180;
+/** What the values are: it decides where the lines of the grid are. */
+export type Unit = 'count' | 'share' | 'bytes' | 'seconds';
 
-/** The chart. `format` writes a value of the vertical axis. */
+const HEIGHT = 160;
+const DAY = 86_400;
+const NARROWEST = 120;
+
+/** Distances that lines of the grid may have. */
+const STEPS: Record<Unit, readonly number[]> = {
+  count: [1, 2, 5].flatMap((first) => Array.from({ length: 9 }, (_, power) => first * 10 ** power)).sort((a, b) => a - b),
+  share: [0.25, 0.5, 1],
+  bytes: Array.from({ length: 50 }, (_, power) => 2 ** power),
+  seconds: [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, DAY, 7 * DAY],
+};
+
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const SECONDS = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+const DATE = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
+
+/** Moments of the axis in words: as exact as their distance is. */
+function moments(splits: readonly number[], distance: number): string[] {
+  const format = distance >= DAY ? DATE : distance < 60 ? SECONDS : CLOCK;
+  return splits.map((at) => format.format(at * 1000));
+}
+
+/** The chart. `format` writes a value. */
 export function TimeChart(props: {
   label: string;
   /** Moments in seconds since the Unix epoch, ascending. */
   at: readonly number[];
   lines: readonly Line[];
+  unit: Unit;
   format: (value: number) => string;
-  /** Highest value of the axis, where it is known (1 for shares). */
-  top?: number;
+  /** Index of the first moment that is drawn. */
+  from?: number;
 }) {
   const place = useRef<HTMLDivElement>(null);
+  const [under, setUnder] = useState<number | null>(null);
   const theme = useTheme();
-  const { at, lines, format, top } = props;
+  const { at, lines, format, unit, from = 0 } = props;
   useEffect(() => {
     const node = place.current;
     if (!node || at.length === 0) return undefined;
-    const style = getComputedStyle(node);
-    const color = (token: string): string => style.getPropertyValue(token).trim() || style.color;
-    const axis = { stroke: style.color, grid: { stroke: color('--chart-grid'), width: 1 }, ticks: { stroke: color('--chart-grid'), width: 1 } };
     const chart = new uPlot(
-      {
-        width: Math.max(node.clientWidth, 120),
-        height: HEIGHT,
-        legend: { live: true },
-        cursor: { drag: { x: false, y: false } },
-        scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), top ?? Math.max(high ?? 0, 1)] } },
-        axes: [axis, { ...axis, size: 64, values: (_, splits) => splits.map(format) }],
-        series: [
-          {},
-          ...lines.map((line) => ({
-            label: line.label,
-            stroke: color(line.color),
-            width: 1.5,
-            points: { show: false },
-            value: (_: uPlot, value: number | null) => (value == null ? '—' : format(value)),
-          })),
-        ],
-      },
-      [[...at], ...lines.map((line) => [...line.values])],
+      optionsOf({ node, lines, format, unit, onPoint: (index) => setUnder(index === null ? null : index + from) }),
+      [at.slice(from), ...lines.map((line) => line.values.slice(from))],
       node,
     );
-    const observer = new ResizeObserver(() => chart.setSize({ width: Math.max(node.clientWidth, 120), height: HEIGHT }));
+    const observer = new ResizeObserver(() => chart.setSize({ width: Math.max(node.clientWidth, NARROWEST), height: HEIGHT }));
     observer.observe(node);
     return () => {
       observer.disconnect();
       chart.destroy();
+      setUnder(null);
     };
-  }, [at, lines, format, top, theme]);
+  }, [at, lines, format, unit, from, theme]);
+  const moment = under === null ? undefined : at[under];
   return (
     <figure className="time-chart card">
-      <figcaption>{props.label}</figcaption>
-      {at.length === 0 ? <p className="muted time-chart-none">Nothing was measured in this time.</p> : <div ref={place} aria-hidden="true" />}
-      <Newest lines={lines} format={format} />
+      <figcaption className="time-chart-head">
+        <span className="time-chart-name">{props.label}</span>
+        {moment !== undefined && <span className="time-chart-at">{SECONDS.format(moment * 1000)}</span>}
+      </figcaption>
+      <ul className="time-chart-legend">
+        {lines.map((line) => (
+          <li key={line.label}>
+            <span className="time-chart-swatch" style={{ background: `var(${line.color})` }} />
+            {line.label} <strong>{said(line, under, format)}</strong>
+          </li>
+        ))}
+      </ul>
+      {at.length === 0 ? <p className="muted time-chart-none">Nothing was measured in this time.</p> : <div ref={place} className="time-chart-place" aria-hidden="true" />}
     </figure>
   );
 }
 
-/** The newest values, for people who cannot see the lines. */
-function Newest({ lines, format }: { lines: readonly Line[]; format: (value: number) => string }) {
-  const newest = (line: Line): number | undefined => line.values.findLast((value) => value !== null) ?? undefined;
-  return (
-    <ul className="visually-hidden">
-      {lines.map((line) => {
-        const value = newest(line);
-        return (
-          <li key={line.label}>
-            {line.label}: {value === undefined ? 'nothing measured' : format(value)}
-          </li>
-        );
-      })}
-    </ul>
-  );
+/** The value under the pointer, or else the newest. */
+function said(line: Line, under: number | null, format: (value: number) => string): string {
+  const value = under === null ? line.values.findLast((each) => each !== null) : line.values[under];
+  return value == null ? '—' : format(value);
+}
+
+function optionsOf(of: {
+  node: HTMLElement;
+  lines: readonly Line[];
+  format: (value: number) => string;
+  unit: Unit;
+  onPoint: (index: number | null) => void;
+}): uPlot.Options {
+  const { node, lines, format, unit } = of;
+  const color = colorsOf(node);
+  const axis = { stroke: color('--text-2'), font: `11px ${getComputedStyle(node).fontFamily}`, ticks: { show: false } };
+  const grid = { stroke: color('--chart-grid'), width: 1 };
+  return {
+    width: Math.max(node.clientWidth, NARROWEST),
+    height: HEIGHT,
+    padding: [8, 8, 0, 0],
+    legend: { show: false },
+    cursor: { drag: { x: false, y: false }, y: false, points: { size: 6 } },
+    // A little air above, so that the highest value is no line of the frame.
+    scales: { y: { range: (_, __, high) => (unit === 'share' ? [0, 1.02] : [0, Math.max(high ?? 0, 1) * 1.08]) } },
+    axes: [
+      { ...axis, grid: { show: false }, size: 26, gap: 6, values: (_, splits, __, ___, distance) => moments(splits, distance) },
+      { ...axis, grid, size: 60, gap: 6, incrs: [...STEPS[unit]], values: (_, splits) => splits.map(format) },
+    ],
+    series: [
+      {},
+      ...lines.map((line, index) => ({
+        label: line.label,
+        stroke: color(line.color),
+        // The first line is what the chart is about.
+        ...(index === 0 ? { fill: color(line.color, 0.12) } : {}),
+        width: 1.5,
+        points: { show: false },
+      })),
+    ],
+    hooks: { setCursor: [(plot) => of.onPoint(plot.cursor.idx ?? null)] },
+  };
+}
+
+/** Colours of tokens as a canvas understands them: it knows neither variables nor light-dark(). */
+function colorsOf(node: HTMLElement): (token: string, alpha?: number) => string {
+  return (token, alpha) => {
+    const probe = document.createElement('span');
+    probe.style.color = alpha === undefined ? `var(${token})` : `color-mix(in srgb, var(${token}) ${alpha * 100}%, transparent)`;
+    node.append(probe);
+    const color = getComputedStyle(probe).color;
+    probe.remove();
+    return color;
+  };
 }

@@ -16,8 +16,23 @@ const COLUMNS: readonly Column<AuditEntry>[] = [
   { head: 'Who', cell: (row) => <code>{row.actor}</code> },
   { head: 'What', cell: (row) => <code>{row.action}</code> },
   { head: 'On what', cell: (row) => <code>{row.subject}</code> },
-  { head: 'Detail', cell: (row) => (row.detail == null ? '' : <code className="audit-detail">{JSON.stringify(row.detail)}</code>), wide: true },
+  { head: 'Detail', cell: (row) => <Detail of={row.detail} />, wide: true },
 ];
+
+/** What is known beside: names and values; what has no value is left out. */
+function Detail({ of }: { of: unknown }) {
+  if (of == null) return null;
+  if (typeof of !== 'object' || Array.isArray(of)) return <code className="audit-detail">{JSON.stringify(of)}</code>;
+  return (
+    <span className="audit-detail">
+      {Object.entries(of).filter(([, value]) => value != null).map(([name, value]) => (
+        <span key={name}>
+          <span className="muted">{name.replaceAll('_', ' ')}</span> <code>{typeof value === 'string' ? value : JSON.stringify(value)}</code>
+        </span>
+      ))}
+    </span>
+  );
+}
 
 /** The page. */
 export function Audit() {
@@ -39,7 +54,7 @@ export function Audit() {
     <Matter title="Audit log" intro="Everything that changed something, and everything that was refused to somebody." action={<Exports query={query} />}>
       <form
         key={JSON.stringify(search)}
-        className="row wrap card card-body audit-filter"
+        className="form-row card"
         onSubmit={(event) => {
           event.preventDefault();
           const text = texts(event.currentTarget);

@@ -37,7 +37,7 @@ export function Repositories() {
     { head: 'Forge', cell: (row) => row.forge, wide: true },
     { head: 'Project', cell: (row) => row.project, wide: true },
     { head: 'Hears by', cell: (row) => (row.poll_seconds ? `asking every ${row.poll_seconds} s` : 'webhook') },
-    { head: 'State', cell: (row) => (row.error ? <span className="status tone-bad" title={row.error}>{row.error}</span> : <span className="status tone-ok">fine</span>) },
+    { head: 'State', cell: (row) => (row.error ? <span className="tone-bad">{row.error}</span> : <span className="status tone-ok"><Icon name="check" /> fine</span>) },
     {
       head: '',
       cell: (row) => (

@@ -25,12 +25,12 @@ export function Storage() {
       <Matter title="Storage" intro="Sizes are measured at most once a minute.">
         <Fetched query={storage}>{(view) => <Sizes view={view} />}</Fetched>
       </Matter>
-      <section className="stack" aria-label="Artifacts">
-        <h2>Artifacts</h2>
+      <section className="stack" aria-labelledby="artifacts">
+        <h2 id="artifacts">Artifacts</h2>
         <Artifacts />
       </section>
-      <section className="stack" aria-label="Caches">
-        <h2>Caches</h2>
+      <section className="stack" aria-labelledby="caches">
+        <h2 id="caches">Caches</h2>
         <Caches />
       </section>
     </>
@@ -39,6 +39,7 @@ export function Storage() {
 
 function Sizes({ view }: { view: StorageView }) {
   const used = view.disk_total_bytes - view.disk_free_bytes;
+  const full = Math.round((100 * used) / Math.max(view.disk_total_bytes, 1));
   const kept = view.retention;
   return (
     <>
@@ -47,15 +48,19 @@ function Sizes({ view }: { view: StorageView }) {
           tile('Logs', view.logs, view.archived_logs > 0 ? `${view.archived_logs} copied to the object store` : undefined),
           tile('Artifacts', view.artifacts),
           tile('Caches', view.caches),
-          tile('Database', view.database),
+          { name: 'Database', value: bytes(view.database.bytes), note: 'with its write-ahead log' },
         ]}
       />
       <div className="card card-body stack">
         <p className="row">
           <span className="grow">Disk of the server</span>
-          {bytes(used)} of {bytes(view.disk_total_bytes)} used
+          <span>
+            {bytes(used)} of {bytes(view.disk_total_bytes)} used
+          </span>
         </p>
-        <meter className="meter" aria-label="Used part of the disk" min={0} max={view.disk_total_bytes} high={view.disk_total_bytes * 0.85} value={used} />
+        <span role="meter" className={full > 85 ? 'meter nearly' : 'meter'} aria-label="Used part of the disk" aria-valuemin={0} aria-valuemax={100} aria-valuenow={full} aria-valuetext={`${full} %`}>
+          <span style={{ width: `${full}%` }} />
+        </span>
       </div>
       <DataTable
         label="How long things are kept"
@@ -74,16 +79,18 @@ function Sizes({ view }: { view: StorageView }) {
 }
 
 const RETENTION: readonly Column<{ what: string; kept: string }>[] = [
-  { head: 'What', cell: (row) => row.what },
-  { head: 'Is kept', cell: (row) => row.kept },
+  { head: 'What is kept', cell: (row) => row.what },
+  { head: 'For how long, or how much', cell: (row) => row.kept },
 ];
 
 function lasting(seconds: number | null | undefined): string {
-  return seconds == null ? 'for ever' : duration(seconds * 1000);
+  if (seconds == null) return 'for ever';
+  const days = seconds / 86_400;
+  return Number.isInteger(days) ? `${days} ${days === 1 ? 'day' : 'days'}` : duration(seconds * 1000);
 }
 
 function tile(name: string, stock: Stock, note?: string): Tile {
-  return { name, value: bytes(stock.bytes), note: note ?? `${stock.count.toLocaleString()} in all` };
+  return { name, value: bytes(stock.bytes), note: note ?? (stock.count === 0 ? 'none' : `${stock.count.toLocaleString()} in all`) };
 }
 
 /** A list that comes in pages, with a button for the next one. */

@@ -41,7 +41,7 @@ export function Users() {
     { head: 'Role', cell: (user) => user.role.replace('_', '-') },
     { head: 'Signs in with', cell: (user) => waysOf(user), wide: true },
     { head: 'Last sign-in', cell: (user) => (user.last_sign_in_at ? <Ago at={user.last_sign_in_at} /> : <span className="muted">never</span>), wide: true },
-    { head: 'State', cell: (user) => (user.disabled ? <span className="status tone-bad">disabled</span> : <span className="status tone-ok">active</span>) },
+    { head: 'State', cell: (user) => (user.disabled ? <span className="status tone-bad"><Icon name="slash" /> disabled</span> : <span className="status tone-ok"><Icon name="check" /> active</span>) },
     { head: '', cell: (user) => <Actions user={user} ask={setAsked} /> },
   ];
   return (

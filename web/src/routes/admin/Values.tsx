@@ -50,8 +50,8 @@ export function Values() {
       >
         <ScopeForm scope={scope} onChange={setScope} />
       </Matter>
-      <section className="stack" aria-label="Secrets">
-        <Head title={`Secrets of ${words(scope)}`} action="Set a secret" onAct={() => setAsked({ kind: 'secret' })} />
+      <section className="stack" aria-labelledby="secrets">
+        <Head id="secrets" title={`Secrets of ${words(scope)}`} action="Set a secret" onAct={() => setAsked({ kind: 'secret' })} />
         <Fetched query={secrets}>
           {(rows) => (
             <DataTable label="Secrets" columns={secretColumns(setAsked)} rows={rows} id={keyOf}
@@ -59,8 +59,8 @@ export function Values() {
           )}
         </Fetched>
       </section>
-      <section className="stack" aria-label="Variables">
-        <Head title={`Variables of ${words(scope)}`} action="Set a variable" onAct={() => setAsked({ kind: 'variable' })} />
+      <section className="stack" aria-labelledby="variables">
+        <Head id="variables" title={`Variables of ${words(scope)}`} action="Set a variable" onAct={() => setAsked({ kind: 'variable' })} />
         <Fetched query={variables}>
           {(rows) => (
             <DataTable label="Variables" columns={variableColumns(setAsked)} rows={rows} id={keyOf}
@@ -77,10 +77,10 @@ function keyOf(value: SecretView | VariableView): string {
   return `${value.scope}/${value.project ?? ''}/${value.environment ?? ''}/${value.name}`;
 }
 
-function Head({ title, action, onAct }: { title: string; action: string; onAct: () => void }) {
+function Head({ id, title, action, onAct }: { id: string; title: string; action: string; onAct: () => void }) {
   return (
     <div className="row wrap">
-      <h2 className="grow">{title}</h2>
+      <h2 id={id} className="grow">{title}</h2>
       <button type="button" className="button" onClick={onAct}>
         <Icon name="plus" /> {action}
       </button>
@@ -91,7 +91,7 @@ function Head({ title, action, onAct }: { title: string; action: string; onAct: 
 function ScopeForm({ scope, onChange }: { scope: Scope; onChange: (scope: Scope) => void }) {
   return (
     <form
-      className="row wrap card card-body"
+      className="form-row card"
       onSubmit={(event) => {
         event.preventDefault();
         const text = texts(event.currentTarget);

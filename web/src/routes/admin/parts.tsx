@@ -11,12 +11,10 @@ export function Matter(props: { title: string; intro?: ReactNode; action?: React
   usePageTitle(props.title);
   return (
     <section className="stack">
-      <div className="row wrap">
-        <div className="grow">
-          <h1>{props.title}</h1>
-          {props.intro && <p className="muted admin-intro">{props.intro}</p>}
-        </div>
+      <div className="admin-head">
+        <h1 className="grow">{props.title}</h1>
         {props.action}
+        {props.intro && <p className="muted admin-intro">{props.intro}</p>}
       </div>
       {props.children}
     </section>

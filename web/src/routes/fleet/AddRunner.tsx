@@ -7,7 +7,7 @@ import { Choice, Field, FormDialog, texts } from '../../ui/form';
 import { Icon } from '../../ui/Icon';
 import { complain, say } from '../../ui/toasts';
 import { WAYS, type Registration } from './commands';
-import { fleetQuery } from './data';
+import { fleetQuery, runnersQuery } from './data';
 
 const LIFETIMES = [
   { value: '600', label: '10 minutes' },
@@ -59,26 +59,25 @@ function Commands({ registration, onClose }: { registration: Registration; onClo
   };
   return (
     <Dialog open size="wide" onOpenChange={(open) => !open && onClose()} title="Start the runner" description="The token is shown this once. The runner appears in the list as soon as it is connected.">
-      <div role="tablist" aria-label="Ways to run it" className="row wrap">
+      <div role="group" aria-label="Ways to run it" className="quick ways">
         {WAYS.map((each) => (
           <button
             key={each.id}
             type="button"
-            role="tab"
-            aria-selected={each === way}
-            aria-controls="runner-commands"
-            className={each === way ? 'button primary' : 'button'}
+            aria-pressed={each === way}
+            className="quick-choice"
             onClick={() => setWay(each)}
           >
             {each.label}
           </button>
         ))}
       </div>
-      <p>{way?.note}</p>
-      <div id="runner-commands" role="tabpanel" className="stack">
-        <pre className="commands" tabIndex={0} aria-label={`Commands for ${way?.label ?? ''}`}>
+      <p className="muted">{way?.note}</p>
+      <div className="stack">
+        <pre className="commands commands-shown" tabIndex={0} aria-label={`Commands for ${way?.label ?? ''}`}>
           {text}
         </pre>
+        <Newcomers />
         <div className="dialog-actions">
           <button type="button" className="button" onClick={copy}>
             <Icon name="copy" /> Copy
@@ -89,5 +88,18 @@ function Commands({ registration, onClose }: { registration: Registration; onClo
         </div>
       </div>
     </Dialog>
+  );
+}
+
+/** Says which runners have come since the commands are shown. */
+function Newcomers() {
+  const { data: runners = [] } = useQuery(runnersQuery);
+  const [known] = useState(() => new Set(runners.map((runner) => runner.id)));
+  const names = runners.filter((runner) => !known.has(runner.id)).map((runner) => runner.name);
+  return (
+    <p role="status" className={names.length > 0 ? 'status tone-ok' : 'status tone-quiet'}>
+      {names.length > 0 ? <Icon name="check" /> : <Icon name="arc" className="spin" />}
+      {names.length > 0 ? `Connected: ${names.join(', ')}` : 'Nobody has come yet'}
+    </p>
   );
 }

@@ -14,7 +14,7 @@ import { Tiles } from '../../ui/Tiles';
 import { Ago } from '../../ui/Time';
 import { AddRunner } from './AddRunner';
 import { FleetCharts } from './FleetCharts';
-import { fleetQuery, RANGES, runnersQuery, type Range } from './data';
+import { fleetQuery, runnersQuery } from './data';
 import { RunnerActions } from './RunnerActions';
 import { RunnerState } from './RunnerState';
 import './fleet.css';
@@ -22,7 +22,7 @@ import './fleet.css';
 /** The page. */
 export function FleetPage() {
   usePageTitle('Fleet');
-  const { range = '1h', of = 'fleet' } = useSearch({ from: '/inside/runners' });
+  const { range = '1h', of = '' } = useSearch({ from: '/inside/runners' });
   const navigate = useNavigate();
   const queries = useQueryClient();
   const fleet = useQuery(fleetQuery);
@@ -36,10 +36,9 @@ export function FleetPage() {
     }
   });
   return (
-    <div className="page stack">
+    <div className="page fleet">
       <div className="page-head">
         <h1 className="grow">Fleet</h1>
-        <Ranges range={range} onChange={(next) => void navigate({ to: '/runners', search: { range: next, of }, replace: true })} />
         {admin && (
           <button type="button" className="button primary" onClick={() => setAdding(true)}>
             <Icon name="plus" /> Add a runner
@@ -48,26 +47,20 @@ export function FleetPage() {
       </div>
       {fleet.isError && <Failed error={fleet.error} retry={() => void fleet.refetch()} />}
       {fleet.data && <Now fleet={fleet.data} />}
-      <FleetCharts range={range} of={of} onChoose={(next) => void navigate({ to: '/runners', search: { range, of: next }, replace: true })} />
+      <section className="stack" aria-labelledby="runners">
+        <h2 id="runners">Runners</h2>
+        {runners.isError && <Failed error={runners.error} retry={() => void runners.refetch()} />}
+        {runners.isPending && <Loading />}
+        {runners.data && <Runners rows={runners.data} serverVersion={fleet.data?.server_version} />}
+      </section>
       {fleet.data && <Queues fleet={fleet.data} />}
-      <h2>Runners</h2>
-      {runners.isError && <Failed error={runners.error} retry={() => void runners.refetch()} />}
-      {runners.isPending && <Loading />}
-      {runners.data && <Runners rows={runners.data} serverVersion={fleet.data?.server_version} />}
+      <FleetCharts
+        range={range}
+        of={of}
+        onRange={(next) => void navigate({ to: '/runners', search: { range: next, of }, replace: true, resetScroll: false })}
+        onChoose={(next) => void navigate({ to: '/runners', search: { range, of: next }, replace: true, resetScroll: false })}
+      />
       {adding && <AddRunner onClose={() => setAdding(false)} />}
-    </div>
-  );
-}
-
-/** The choice of how much time charts show. */
-export function Ranges({ range, onChange }: { range: Range; onChange: (range: Range) => void }) {
-  return (
-    <div role="group" aria-label="Time shown" className="row ranges">
-      {(Object.keys(RANGES) as Range[]).map((each) => (
-        <button key={each} type="button" className="button small" aria-pressed={each === range} onClick={() => onChange(each)}>
-          {each}
-        </button>
-      ))}
     </div>
   );
 }
@@ -79,10 +72,10 @@ function Now({ fleet }: { fleet: FleetView }) {
     <>
       <Tiles
         tiles={[
-          { name: 'Runners connected', value: connected, note: Object.entries(fleet.runners).map(([state, count]) => `${count} ${state}`).join(', ') || 'none yet' },
+          { name: 'Runners connected', value: connected, note: Object.entries(fleet.runners).filter(([, count]) => count > 0).map(([state, count]) => `${count} ${state}`).join(', ') || 'none yet' },
           { name: 'Slots in use', value: `${fleet.slots_busy} of ${fleet.slots_total}`, note: `${Math.round(fleet.utilisation * 100)} % utilised` },
-          { name: 'Jobs running', value: fleet.jobs_running },
-          { name: 'Jobs waiting', value: fleet.jobs_waiting, note: oldest ? <>the oldest since <Ago at={oldest.since} /></> : 'nobody waits' },
+          { name: 'Jobs running', value: fleet.jobs_running, note: fleet.jobs_running === 0 ? 'nothing runs' : <Link to="/runs" search={{ status: 'running' }}>their runs</Link> },
+          { name: 'Jobs waiting', value: fleet.jobs_waiting, note: oldest ? <>the oldest since <Ago at={oldest.since} /></> : 'nothing waits' },
         ]}
       />
       {fleet.skew.length > 0 && (
@@ -102,13 +95,13 @@ function Queues({ fleet }: { fleet: FleetView }) {
   if (fleet.queues.length === 0 && fleet.labels.length === 0) return null;
   return (
     <div className="fleet-split">
-      <section className="stack" aria-label="Queues">
-        <h2>Queues</h2>
+      <section className="stack" aria-labelledby="queues">
+        <h2 id="queues">Queues</h2>
         <DataTable
           label="Queues"
           id={(row) => row.queue}
           rows={fleet.queues}
-          empty={<p className="muted">No queue has jobs.</p>}
+          empty={<Empty title="No queue has jobs" />}
           columns={[
             { head: 'Queue', cell: (row) => <strong>{row.queue}</strong> },
             { head: 'Waiting', cell: (row) => row.waiting, numeric: true },
@@ -118,13 +111,13 @@ function Queues({ fleet }: { fleet: FleetView }) {
           ]}
         />
       </section>
-      <section className="stack" aria-label="Labels that waiting jobs ask for">
-        <h2>Labels that waiting jobs ask for</h2>
+      <section className="stack" aria-labelledby="labels">
+        <h2 id="labels">Labels that waiting jobs ask for</h2>
         <DataTable
           label="Labels"
           id={(row) => row.label}
           rows={fleet.labels}
-          empty={<p className="muted">No waiting job asks for a label.</p>}
+          empty={<Empty title="No waiting job asks for a label" />}
           columns={[
             { head: 'Label', cell: (row) => <span className="chip">{row.label}</span> },
             { head: 'Waiting', cell: (row) => row.waiting, numeric: true },
@@ -171,14 +164,15 @@ function Runners({ rows, serverVersion }: { rows: readonly RunnerView[]; serverV
   );
 }
 
-/** Words as chips, at most five of them. */
+/** Words as chips, at most six of them: the others are told when asked for. */
 export function Chips({ words }: { words: readonly string[] }) {
+  const rest = words.slice(6);
   return (
-    <span className="row wrap">
-      {words.slice(0, 5).map((word) => (
+    <span className="chips">
+      {words.slice(0, 6).map((word) => (
         <span key={word} className="chip">{word}</span>
       ))}
-      {words.length > 5 && <span className="muted" title={words.slice(5).join(', ')}>and {words.length - 5} more</span>}
+      {rest.length > 0 && <span className="chip" title={rest.join(', ')}>+{rest.length}</span>}
     </span>
   );
 }

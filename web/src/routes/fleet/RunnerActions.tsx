@@ -14,7 +14,7 @@ import { useDo } from '../../lib/act';
 type Asked = 'labels' | 'rotate' | 'remove';
 
 /** The menu; nothing for people who may not administer. */
-export function RunnerActions({ runner, onRemoved }: { runner: RunnerView; onRemoved?: () => void }) {
+export function RunnerActions({ runner, prominent = false, onRemoved }: { runner: RunnerView; prominent?: boolean; onRemoved?: () => void }) {
   const act = useDo();
   const [asked, setAsked] = useState<Asked | null>(null);
   const [rotated, setRotated] = useState<Registered | null>(null);
@@ -28,7 +28,7 @@ export function RunnerActions({ runner, onRemoved }: { runner: RunnerView; onRem
     <>
       <Menu
         trigger={
-          <button type="button" className="button ghost small" aria-label={`Actions for ${runner.name}`}>
+          <button type="button" className={prominent ? 'button' : 'button ghost small'} aria-label={`Actions for ${runner.name}`}>
             Actions <Icon name="down" />
           </button>
         }

@@ -1,17 +1,20 @@
 /** One runner: what it is, what it offers, what it does, and its load over time. */
-import { useQuery } from '@tanstack/react-query';
+import { queryOptions, useQueries, useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { useMemo, type ReactNode } from 'react';
+import { answer, api } from '../../api/client';
 import { asApiError } from '../../api/problem';
 import type { RunnerView } from '../../api/schema.gen';
 import { bytes } from '../../lib/bytes';
 import { usePageTitle } from '../../lib/title';
+import { useFeed } from '../../live/feed';
 import { Icon } from '../../ui/Icon';
 import { Empty, Failed, Loading } from '../../ui/states';
 import { Ago } from '../../ui/Time';
 import { TimeChart } from '../../ui/TimeChart';
-import { Chips, Ranges } from './FleetPage';
-import { linesOf, runnerQuery, seriesQuery, type Range } from './data';
+import { Chips } from './FleetPage';
+import { Ranges } from './Ranges';
+import { beginOf, linesOf, runnerQuery, seriesQuery, type Range } from './data';
 import { RunnerActions } from './RunnerActions';
 import { RunnerState } from './RunnerState';
 import './fleet.css';
@@ -24,6 +27,10 @@ export function RunnerPage() {
   const { range = '1h' } = page.useSearch();
   const navigate = useNavigate();
   const { data: runner, isError, error, refetch } = useQuery(runnerQuery(id));
+  const queries = useQueryClient();
+  useFeed((change) => {
+    if (change.change === 'runner' || change.change === 'runner_deleted' || change.change === 'reset') void queries.invalidateQueries({ queryKey: ['runners', id] });
+  });
   usePageTitle(runner ? `${runner.name}: ${runner.state}` : 'Runner');
   if (isError && asApiError(error).status === 404) {
     return (
@@ -36,13 +43,12 @@ export function RunnerPage() {
   }
   if (!runner) return <div className="page">{isError ? <Failed error={error} retry={() => void refetch()} /> : <Loading what="Loading the runner" />}</div>;
   return (
-    <div className="page stack">
+    <div className="page fleet">
       <div className="page-head">
-        <h1>{runner.name}</h1>
+        <h1 className="cut">{runner.name}</h1>
         <RunnerState runner={runner} />
         <span className="grow muted cut">{runner.description}</span>
-        <Ranges range={range} onChange={(next) => void navigate({ to: '/runners/$runner', params: { runner: String(id) }, search: { range: next }, replace: true })} />
-        <RunnerActions runner={runner} onRemoved={() => void navigate({ to: '/runners' })} />
+        <RunnerActions runner={runner} prominent onRemoved={() => void navigate({ to: '/runners' })} />
       </div>
       {runner.error && (
         <p className="note bad" role="alert">
@@ -53,7 +59,11 @@ export function RunnerPage() {
         <Facts runner={runner} />
         <Jobs runner={runner} />
       </div>
-      <Load runner={runner} range={range} />
+      <Load
+        runner={runner}
+        range={range}
+        onRange={(next) => void navigate({ to: '/runners/$runner', params: { runner: String(id) }, search: { range: next }, replace: true, resetScroll: false })}
+      />
     </div>
   );
 }
@@ -90,22 +100,44 @@ function Facts({ runner }: { runner: RunnerView }) {
   );
 }
 
+/** A job that the runner holds, for its name. */
+function jobQuery(id: number) {
+  return queryOptions({
+    queryKey: ['job', id, 'name'],
+    queryFn: ({ signal }) => answer(api.GET('/api/v1/jobs/{id}', { params: { path: { id } }, signal })),
+    staleTime: 60_000,
+  });
+}
+
 function Jobs({ runner }: { runner: RunnerView }) {
+  const jobs = useQueries({ queries: runner.jobs.map(jobQuery) });
   const completed = Object.entries(runner.completed ?? {});
   const all = completed.reduce((sum, [, count]) => sum + count, 0);
   return (
     <section className="card" aria-label="Jobs of the runner">
-      <div className="card-head"><h2>Jobs</h2></div>
+      <div className="card-head">
+        <h2 className="grow">Jobs</h2>
+        <Link to="/runs" search={{ runner: runner.name }}>Runs that it had</Link>
+      </div>
       <div className="card-body stack">
         {runner.jobs.length === 0 ? <p className="muted">It has no job at the moment.</p> : (
           <ul className="stack">
-            {runner.jobs.map((job) => (
-              <li key={job}><Link to="/jobs/$job/log" params={{ job: String(job) }}>Job {job}</Link></li>
+            {jobs.map(({ data: job }, index) => (
+              <li key={runner.jobs[index]} className="row">
+                {job ? (
+                  <>
+                    <Link to="/runs/$run/jobs/$job" params={{ run: String(job.run), job: String(job.id) }} className="cut">{job.name}</Link>
+                    <span className="muted nowrap">run {job.run}{job.started_at && <>, since <Ago at={job.started_at} /></>}</span>
+                  </>
+                ) : (
+                  <Link to="/jobs/$job/log" params={{ job: String(runner.jobs[index]) }}>Job {runner.jobs[index]}</Link>
+                )}
+              </li>
             ))}
           </ul>
         )}
         <h3>Completed since it was created</h3>
-        {all === 0 ? <p className="muted">None.</p> : (
+        {all === 0 ? <p className="muted">None yet.</p> : (
           <dl className="facts">
             {completed.map(([conclusion, count]) => (
               <div key={conclusion}>
@@ -124,20 +156,27 @@ const share = (value: number): string => `${Math.round(value * 100)} %`;
 const whole = (value: number): string => value.toLocaleString(undefined, { maximumFractionDigits: 1 });
 const NONE: readonly number[] = [];
 
-function Load({ runner, range }: { runner: RunnerView; range: Range }) {
+function Load({ runner, range, onRange }: { runner: RunnerView; range: Range; onRange: (range: Range) => void }) {
   const { data, isError, error, refetch } = useQuery(seriesQuery(`runner:${runner.id}`, range));
   const cpu = useMemo(() => linesOf(data, [['cpu', 'CPU', '--busy']]), [data]);
   const memory = useMemo(() => linesOf(data, [['memory', 'memory in use', '--accent']]), [data]);
   const disk = useMemo(() => linesOf(data, [['disk_free', 'disk free', '--ok']]), [data]);
-  const slots = useMemo(() => linesOf(data, [['busy', 'in use', '--busy'], ['slots', 'slots', '--quiet']]), [data]);
+  const slots = useMemo(() => linesOf(data, [['busy', 'in use', '--busy'], ['slots', 'there are', '--quiet']]), [data]);
+  const from = beginOf(data);
   const at = data?.at ?? NONE;
   if (isError) return <Failed error={error} retry={() => void refetch()} />;
   return (
-    <div className="charts">
-      <TimeChart label="CPU" at={at} lines={cpu} format={share} top={1} />
-      <TimeChart label="Memory" at={at} lines={memory} format={bytes} />
-      <TimeChart label="Disk of the work directory" at={at} lines={disk} format={bytes} />
-      <TimeChart label="Slots" at={at} lines={slots} format={whole} />
-    </div>
+    <section className="stack" aria-labelledby="over-time">
+      <div className="section-head">
+        <h2 id="over-time" className="grow">Over time</h2>
+        <Ranges range={range} onChange={onRange} />
+      </div>
+      <div className="charts">
+        <TimeChart label="CPU" unit="share" at={at} lines={cpu} format={share} from={from} />
+        <TimeChart label="Memory" unit="bytes" at={at} lines={memory} format={bytes} from={from} />
+        <TimeChart label="Disk of the work directory" unit="bytes" at={at} lines={disk} format={bytes} from={from} />
+        <TimeChart label="Slots" unit="count" at={at} lines={slots} format={whole} from={from} />
+      </div>
+    </section>
   );
 }

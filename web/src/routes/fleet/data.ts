@@ -64,3 +64,16 @@ export function seriesQuery(name: string, range: Range) {
 export function linesOf(series: Series | undefined, columns: readonly (readonly [column: string, label: string, color: string])[]): Line[] {
   return columns.map(([column, label, color]) => ({ label, color, values: series?.values[column] ?? [] }));
 }
+
+/** Fewest moments that a chart shows, however young the fleet is. */
+const FEWEST = 30;
+
+/**
+ * Index of the first moment worth showing: a fleet that is younger than the range
+ * begins with what was measured first, and not with an empty half of a chart.
+ */
+export function beginOf(series: Series | undefined): number {
+  if (!series) return 0;
+  const first = series.at.findIndex((_, index) => Object.values(series.values).some((values) => values[index] != null));
+  return Math.max(0, Math.min(first < 0 ? 0 : first, series.at.length - FEWEST));
+}
