@@ -2876,6 +2876,18 @@ export interface components {
              * @default null
              */
             pids?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes a second read from each disk. A rate, not a demand: it keeps no job from a runner.
+             * @default null
+             */
+            read_bytes_per_second?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes a second written to each disk; a rate as well.
+             * @default null
+             */
+            write_bytes_per_second?: number | null;
         };
         /** @description A change of a list: the data of an event of the same name. */
         ListChange: {
