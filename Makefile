@@ -8,7 +8,7 @@ LISTEN := $(or $(FLEETFOOT_LISTEN),127.0.0.1:7878)
 # A toolchain that rustup has just installed is not on the PATH of this shell yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help up down status build web dashboard test lint check-format bench fuzz docs tools
+.PHONY: help up down status build web dashboard test lint bench screenshots fuzz docs tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,8 @@ test: ## Check format and lints, then run every test
 	@scripts/web.sh
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	@cargo build --locked --quiet -p fleetfoot
+	@if [ -f web/dist/index.html ]; then npm --prefix web test; else echo "no dashboard was built here: its tests are skipped" >&2; fi
 	@cargo test --workspace --locked
 
 lint: ## Format and lints only
@@ -51,6 +53,12 @@ bench: tools ## Measure the numbers of the README; ROW=dispatch measures one of 
 	@scripts/web.sh
 	@cargo build --release --locked -p fleetfoot -p fleetfoot-bench
 	@target/release/bench $(if $(ROW),--row $(ROW))
+	@$(if $(ROW),,scripts/tools.sh test && npm --prefix web run --silent bench:pages && npm --prefix web run --silent bench:log)
+
+screenshots: tools dashboard ## Make the pictures of docs/images anew
+	@scripts/tools.sh test
+	@cargo build --locked --quiet -p fleetfoot
+	@npm --prefix web run --silent screenshots
 
 fuzz: tools ## Feed the parsers at random for longer than the tests do (CASES=100000)
 	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --release --locked -p fleetfoot-workflow --test fuzz

@@ -13,6 +13,9 @@ need curl curl
 if [ "$want" = test ]; then
     need python3 python3
     need node nodejs
+    need npm npm
+    # Tests of the dashboard drive it.
+    need chromium chromium
     # Private networks of sandboxes, and their workspaces of limited size.
     need slirp4netns slirp4netns
     PATH="$PATH:/usr/sbin:/sbin" need mkfs.ext4 e2fsprogs

@@ -8,14 +8,8 @@
 // FLEETFOOT_BINARY names the binary (default: ../target/release/fleetfoot); its dashboard must
 // be built in (`make web`, then `make build`), or FLEETFOOT_UI=dist be set.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { chromium } from 'playwright-core';
-import { runnerImport } from 'vite';
-
-process.env.FLEETFOOT_BINARY ??= fileURLToPath(new URL('../../target/release/fleetfoot', import.meta.url));
-const { module } = await runnerImport(fileURLToPath(new URL('../tests/log/fleet.ts', import.meta.url)), { configFile: false, logLevel: 'error' });
-const { CHROMIUM, Fleet, until } = module;
+import { Fleet, note, quantile, rows, session, until } from './common.mjs';
 
 const { values } = parseArgs({
   options: { lines: { type: 'string', default: '13000000' }, seconds: { type: 'string', default: '20' }, json: { type: 'string' } },
@@ -23,42 +17,6 @@ const { values } = parseArgs({
 const LINES = Number(values.lines);
 const SECONDS = Number(values.seconds);
 const MIDDLE = Math.floor(LINES / 2);
-
-const rows = [];
-/** Notes one number; `wanted` is the most (or the least) that is allowed. */
-function note(measure, found, wanted, unit, least = false) {
-  const met = least ? found >= wanted : found <= wanted;
-  rows.push({ measure, found, wanted, unit, met });
-  const sign = least ? '≥' : '≤';
-  console.log(`${met ? 'met   ' : 'MISSED'}  ${measure.padEnd(52)} ${found.toFixed(1).padStart(9)} ${unit.padEnd(9)} wanted ${sign} ${wanted} ${unit}`);
-}
-
-const quantile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
-
-/** A fresh browser, so that nothing is cached; counts the bytes that come over the wire. */
-async function session(fleet) {
-  const browser = await chromium.launch(CHROMIUM);
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
-  const signed = await context.request.post(`${fleet.pages}/api/v1/session`, { data: { token: fleet.token } });
-  if (!signed.ok()) throw new Error(`signing in: ${signed.status()} ${await signed.text()}`);
-  await context.addInitScript(() => {
-    // The page asks who is signed in only if somebody may be.
-    if (location.protocol === 'http:') localStorage.setItem('fleetfoot.signed-in', '1');
-  });
-  const page = await context.newPage();
-  page.on('pageerror', (error) => console.error('page error:', error.message));
-  const cdp = await context.newCDPSession(page);
-  await cdp.send('Network.enable');
-  await cdp.send('Performance.enable');
-  let bytes = 0;
-  cdp.on('Network.dataReceived', (event) => {
-    bytes += event.encodedDataLength > 0 ? event.encodedDataLength : 0;
-  });
-  cdp.on('Network.responseReceived', (event) => {
-    bytes += event.response.encodedDataLength > 0 ? event.response.encodedDataLength : 0;
-  });
-  return { browser, page, cdp, transferred: () => bytes };
-}
 
 /** Opens the log; milliseconds until the line is on screen, painted. */
 async function open(page, address, line) {
