@@ -8,7 +8,7 @@ use crate::group::ContainerGroup;
 use crate::names;
 use crate::spare::{self, Fate, Spares};
 use async_trait::async_trait;
-use bollard::models::ContainerSummary;
+use bollard::models::{ContainerSummary, ImageSummary};
 use bollard::query_parameters::{
     ListImagesOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
     RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RemoveVolumeOptionsBuilder,
@@ -213,8 +213,7 @@ impl ContainerEngine {
                 note(client.removing("remove a volume", gone).await, format!("volume {}", volume.name));
             }
         }
-        let options = ListImagesOptionsBuilder::new().filters(&filter).build();
-        for image in client.call("list images", docker.list_images(Some(options))).await? {
+        for image in self.images(&filter).await? {
             if ours(&image.labels) {
                 let gone = remove_image(client, &image.id).await;
                 note(gone, format!("image {}", image.id));
@@ -224,6 +223,22 @@ impl ContainerEngine {
             Some(error) => Err(error),
             None => Ok(removed),
         }
+    }
+
+    /// Podman cannot list images while one is being removed: it is asked again.
+    async fn images(&self, filter: &HashMap<String, Vec<String>>) -> Result<Vec<ImageSummary>, DriverError> {
+        let client = &self.shared.client;
+        for tries in 0.. {
+            let options = ListImagesOptionsBuilder::new().filters(filter).build();
+            match client.raw("list images", client.docker.list_images(Some(options))).await? {
+                Ok(images) => return Ok(images),
+                Err(e) if tries < 20 && error::words(&e).contains("image not known") => {
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+                Err(e) => return Err(error::engine(&client.endpoint, "list images", &e)),
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// Directories with sockets of attempts that are over.
