@@ -92,12 +92,13 @@ pub struct ContainerOptions {
     pub keep: KeepPolicy,
     /// Processes and threads that a container may have if the job names no limit.
     pub default_pids: Option<u64>,
-    /// Memory of a service or an action if the job names no limit, bytes.
-    pub default_memory: Option<u64>,
     /// Name of an OCI runtime of the engine; absent means the engine's default.
     pub runtime: Option<String>,
     /// Network of the containers of an attempt.
     pub network: Network,
+    /// Networks that are kept ready, empty, for attempts to come, so that none waits for the making or
+    /// the removal of its network; zero does both within the attempt.
+    pub spare_networks: usize,
     /// Private directory of the runner for sockets and unpacked images, on a file system that may
     /// execute; absent means one below the system's directory for temporary files.
     pub directory: Option<PathBuf>,
@@ -125,9 +126,9 @@ impl Default for ContainerOptions {
             user: None,
             keep: KeepPolicy::default(),
             default_pids: Some(8192),
-            default_memory: None,
             runtime: None,
             network: Network::Private,
+            spare_networks: 1,
             directory: None,
             credentials_file: None,
             pull: Pull::Always,

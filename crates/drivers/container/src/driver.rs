@@ -43,6 +43,10 @@ impl Cell for Alone {
         self.cell.inside(host)
     }
 
+    fn id(&self) -> Option<String> {
+        self.cell.id()
+    }
+
     async fn start(&self, command: Command) -> Result<Running, DriverError> {
         self.cell.start(command).await
     }

@@ -6,8 +6,9 @@ use crate::config::{ContainerOptions, Keep};
 use crate::error;
 use crate::group::ContainerGroup;
 use crate::names;
+use crate::spare::{self, Fate, Spares};
 use async_trait::async_trait;
-use bollard::models::ContainerSummary;
+use bollard::models::{ContainerSummary, ImageSummary};
 use bollard::query_parameters::{
     ListImagesOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
     RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RemoveVolumeOptionsBuilder,
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) client: Client,
     /// Closed to everybody else.
     pub(crate) directory: PathBuf,
+    pub(crate) spares: Spares,
     next: AtomicU64,
 }
 
@@ -39,10 +41,16 @@ impl Shared {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        spare::abandon(&self.spares, &self.client);
+    }
+}
+
 /// Docker or Podman, as groups of containers for attempts.
 #[derive(Clone)]
 pub struct ContainerEngine {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl std::fmt::Debug for ContainerEngine {
@@ -81,7 +89,8 @@ impl ContainerEngine {
             std::env::temp_dir().join(format!("fleetfoot-containers-{user}-{tag}"))
         });
         let client = Client::new(&options)?;
-        let shared = Shared { options, tag, client, directory, next: AtomicU64::new(0) };
+        let spares = Spares::new(&directory);
+        let shared = Shared { options, tag, client, directory, spares, next: AtomicU64::new(0) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -97,6 +106,18 @@ impl ContainerEngine {
             endpoint: self.shared.client.endpoint.clone(),
             rootless: about.rootless,
         })
+    }
+
+    /// Waits until nothing is made or removed in the background: networks of attempts that are over, and
+    /// spare ones. They go on by themselves; this is for whoever measures, or looks at the engine.
+    pub async fn settle(&self) {
+        spare::settle(&self.shared).await;
+    }
+
+    /// Removes what was made for attempts to come. Attempts that run, and further ones, are not hurt.
+    /// Without it the next start removes that.
+    pub async fn close(&self) {
+        spare::close(&self.shared).await;
     }
 
     pub(crate) async fn open_group(&self, request: GroupRequest) -> Result<Arc<ContainerGroup>, DriverError> {
@@ -158,13 +179,30 @@ impl ContainerEngine {
             let name = container.names.unwrap_or_default().first().cloned().unwrap_or_default();
             note(remove_container(client, &id).await, format!("container {}", name.trim_start_matches('/')));
         }
-        let options = ListNetworksOptionsBuilder::new().filters(&filter).build();
+        // Spare ones have no label of an attempt.
+        let options =
+            ListNetworksOptionsBuilder::new().filters(&names::filter(&self.shared.tag, None)).build();
         for network in client.call("list networks", docker.list_networks(Some(options))).await? {
-            if ours(&network.labels.unwrap_or_default()) {
-                let name = network.name.unwrap_or_default();
-                let gone = client.removing("remove a network", docker.remove_network(&name)).await;
-                note(gone, format!("network {name}"));
+            let name = network.name.clone().unwrap_or_default();
+            let fate = match spare::maker(&network) {
+                Some(_) if names::label(&network.labels, names::RUNNER) != Some(&self.shared.tag) => {
+                    Fate::Stays
+                }
+                Some(maker) => self.shared.spares.fate(&name, maker, &wanted),
+                None if network.labels.as_ref().is_some_and(&ours) => Fate::Goes,
+                None => Fate::Stays,
+            };
+            if fate == Fate::Stays {
+                continue;
             }
+            let gone = client.removing("remove a network", docker.remove_network(&name)).await;
+            if fate == Fate::GoesIfEmpty && gone.as_ref().is_err_and(spare::is_used) {
+                continue;
+            }
+            if gone.is_ok() {
+                self.shared.spares.removed(&name);
+            }
+            note(gone, format!("network {name}"));
         }
         let options = ListVolumesOptionsBuilder::new().filters(&filter).build();
         let volumes = client.call("list volumes", docker.list_volumes(Some(options))).await?;
@@ -175,8 +213,7 @@ impl ContainerEngine {
                 note(client.removing("remove a volume", gone).await, format!("volume {}", volume.name));
             }
         }
-        let options = ListImagesOptionsBuilder::new().filters(&filter).build();
-        for image in client.call("list images", docker.list_images(Some(options))).await? {
+        for image in self.images(&filter).await? {
             if ours(&image.labels) {
                 let gone = remove_image(client, &image.id).await;
                 note(gone, format!("image {}", image.id));
@@ -186,6 +223,22 @@ impl ContainerEngine {
             Some(error) => Err(error),
             None => Ok(removed),
         }
+    }
+
+    /// Podman cannot list images while one is being removed: it is asked again.
+    async fn images(&self, filter: &HashMap<String, Vec<String>>) -> Result<Vec<ImageSummary>, DriverError> {
+        let client = &self.shared.client;
+        for tries in 0.. {
+            let options = ListImagesOptionsBuilder::new().filters(filter).build();
+            match client.raw("list images", client.docker.list_images(Some(options))).await? {
+                Ok(images) => return Ok(images),
+                Err(e) if tries < 20 && error::words(&e).contains("image not known") => {
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+                Err(e) => return Err(error::engine(&client.endpoint, "list images", &e)),
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// Directories with sockets of attempts that are over.

@@ -44,7 +44,8 @@
 //! - `keyctl`, `bpf`, `userfaultfd`, `io_uring` and the like are as closed as
 //!   the engine's default seccomp profile closes them.
 //! - Root inside is root outside unless the engine is rootless or maps users.
-//! - Steps of a `Dockerfile` run with the engine's defaults, not with our capabilities.
+//! - Steps of a `Dockerfile` run with the CPUs of the job (and its memory, if that is below 2 GiB), but with
+//!   the engine's own capabilities and without a limit of processes: engines have no words for these in a build.
 //! - A job that owns its container can end or confuse its own keeper's
 //!   supervisors (same user); it gains nothing but wrong news of itself.
 //! - SELinux may refuse the keeper its socket, and runtimes with a network
@@ -68,6 +69,8 @@ pub mod options;
 mod owner;
 mod paths;
 pub mod ports;
+mod probe;
+mod spare;
 mod unpack;
 pub mod volumes;
 
@@ -76,3 +79,4 @@ pub use create::CAPABILITIES;
 pub use driver::ContainerDriver;
 pub use engine::{ContainerEngine, EngineAbout};
 pub use image::reference;
+pub use probe::{Check, Probe};

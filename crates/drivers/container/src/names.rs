@@ -15,6 +15,8 @@ pub(crate) const ATTEMPT: &str = "fleetfoot.attempt";
 pub(crate) const EPOCH: &str = "fleetfoot.epoch";
 /// Label with what it is for: `job`, `action`, `service`, `helper`, `network`, `volume`, `image`.
 pub(crate) const ROLE: &str = "fleetfoot.role";
+/// Label of networks that were made before it was known for which attempt: the process that made it.
+pub(crate) const SPARE: &str = "fleetfoot.spare";
 /// Label with the image as it was asked for.
 pub(crate) const IMAGE: &str = "fleetfoot.image";
 
@@ -40,6 +42,13 @@ pub(crate) fn labels(tag: &str, attempt: AttemptRef, role: &str) -> HashMap<Stri
     .into_iter()
     .map(|(k, v)| (k.to_owned(), v))
     .collect()
+}
+
+pub(crate) fn spare_labels(tag: &str, owner: &str) -> HashMap<String, String> {
+    [(RUNNER, tag), (ROLE, "network"), (SPARE, owner)]
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .collect()
 }
 
 /// `fleetfoot-TAG-JOB.ATTEMPT.EPOCH`, the name of the network and the beginning of all others.

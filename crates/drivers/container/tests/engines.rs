@@ -57,6 +57,11 @@ impl World {
     }
 
     async fn with(options: ContainerOptions, limits: Limits) -> Self {
+        let engine = ContainerEngine::new(options.clone()).unwrap();
+        Self::at(engine, options, limits).await
+    }
+
+    async fn at(engine: ContainerEngine, options: ContainerOptions, limits: Limits) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let attempt = AttemptRef { job: JobId(number), attempt: 1, epoch: Epoch(3) };
         let dir = tempfile::tempdir().unwrap();
@@ -71,7 +76,6 @@ impl World {
         let ours = notes.clone();
         let request =
             GroupRequest { cell, notes: Arc::new(move |l: &str| ours.lock().unwrap().push(l.to_owned())) };
-        let engine = ContainerEngine::new(options.clone()).unwrap();
         let group = engine.open(request).await.unwrap();
         Self { options, engine, group, attempt, notes, dir }
     }
@@ -125,6 +129,12 @@ impl World {
     }
 }
 
+/// Everything at the engine that carries the tag, when nothing is under way any more.
+async fn left_of(engine: &PrivateEngine, world: &World) -> Vec<String> {
+    world.engine.close().await;
+    left(engine, &world.options.tag)
+}
+
 fn words(list: &[&str]) -> Option<Vec<String>> {
     Some(list.iter().map(|w| (*w).to_owned()).collect())
 }
@@ -171,6 +181,8 @@ async fn job_container(engine: &PrivateEngine) {
     let script = "mkdir -p d/e && touch d/e/f && chown -R 1234:1234 d && chmod 700 d && chown -h 99 link";
     assert_eq!(world.script(cell, script).await.0, Some(0));
     assert_eq!(std::fs::metadata(world.workspace().join("d")).unwrap().uid(), 1234);
+    let id = cell.id().unwrap();
+    assert_eq!(engine.output(&["inspect", "--format", "{{.Id}}", &id]), id);
     let record = cell.record();
     assert!(record.driver.contains(engine.kind().name()) && record.image.is_some(), "{record:?}");
     cell.tear_down().await.unwrap();
@@ -181,11 +193,77 @@ async fn job_container(engine: &PrivateEngine) {
         assert_eq!(std::fs::symlink_metadata(world.workspace().join(path)).unwrap().uid(), me, "{path}");
     }
     assert_eq!(std::fs::metadata(world.dir.path().join("outside")).unwrap().uid(), 7);
-    assert_eq!(left(engine, &world.options.tag), Vec::<String>::new());
+    assert_eq!(left_of(engine, &world).await, Vec::<String>::new());
 }
 
 fn rustix_uid() -> u32 {
     std::fs::metadata("/proc/self").unwrap().uid()
+}
+
+async fn networks(engine: &PrivateEngine) {
+    let options = options(engine);
+    let first = World::new(options.clone()).await;
+    let ours = first.engine.clone();
+    let next = async || World::at(ours.clone(), options.clone(), Limits::default()).await;
+    let _cell = first.cell("").await;
+    ours.settle().await;
+    // Made beforehand, and only for one.
+    let (second, third) = (next().await, next().await);
+    let names: Vec<String> = [&first, &second, &third].map(|w| w.group.network()).to_vec();
+    assert!(
+        names[1].contains("-spare-") && !names[0].contains("spare") && !names[2].contains("spare"),
+        "{names:?}"
+    );
+    let cell = second.cell("").await;
+    let id = cell.id().unwrap();
+    let of_it = engine.output(&[
+        "inspect",
+        "--format",
+        "{{range $n, $_ := .NetworkSettings.Networks}}{{$n}} {{end}}{{.Id}}",
+        &id,
+    ]);
+    assert_eq!(of_it, format!("{} {id}", names[1]));
+    let (code, out) = second.script(cell.as_ref(), "ip -4 addr show dev eth0").await;
+    assert_eq!(code, Some(0), "{out}");
+    // A sweep of the living takes neither a network in use nor one that waits.
+    ours.settle().await;
+    let living = [first.attempt, second.attempt, third.attempt];
+    assert_eq!(ours.sweep_except(&living).await.unwrap(), Vec::<String>::new());
+    let fourth = next().await;
+    assert!(fourth.group.network().contains("-spare-"));
+    // One that a dead runner had taken is found again, and only that.
+    let successor = ContainerEngine::new(options.clone()).unwrap();
+    successor.sweep(fourth.attempt).await.unwrap();
+    let all = engine.output(&["network", "ls", "--format", "{{.Name}}"]);
+    assert!(!all.contains(&fourth.group.network()) && names.iter().all(|n| all.contains(n)), "{all}");
+    // After an attempt its network goes, though nobody waits for it.
+    second.group.tear_down(false).await.unwrap();
+    ours.settle().await;
+    let all = engine.output(&["network", "ls", "--format", "{{.Name}}"]);
+    assert!(!all.contains(&names[1]), "{all}");
+    for world in [&first, &third] {
+        world.group.tear_down(false).await.unwrap();
+    }
+    assert_eq!(left_of(engine, &first).await, Vec::<String>::new());
+}
+
+async fn trial(engine: &PrivateEngine) {
+    let options = options(engine);
+    let scratch = tempfile::tempdir().unwrap();
+    let probe = ContainerEngine::probe(options.clone(), scratch.path()).await;
+    assert!(probe.usable && probe.checks.iter().all(|c| c.works), "{probe:?}");
+    assert_eq!(probe.checks.iter().map(|c| c.name).collect::<Vec<_>>(), ["engine", "container", "limits"]);
+    assert_eq!(left(engine, &format!("probe-{}", options.tag)), Vec::<String>::new());
+    // An engine that answers, and has nothing to run containers with. (Podman takes no runtime from us.)
+    if engine.kind() == EngineKind::Podman {
+        return;
+    }
+    let broken = ContainerOptions { runtime: Some("no-such-runtime".into()), ..options.clone() };
+    let probe = ContainerEngine::probe(broken, scratch.path()).await;
+    let bad = probe.checks.iter().find(|c| !c.works).unwrap();
+    assert!(!probe.usable && bad.name == "container" && bad.fix.is_some(), "{probe:?}");
+    println!("{}: {}; {}", engine.kind().name(), bad.found, bad.fix.clone().unwrap());
+    assert_eq!(left(engine, &format!("probe-{}", options.tag)), Vec::<String>::new());
 }
 
 async fn services(engine: &PrivateEngine) {
@@ -206,7 +284,11 @@ async fn services(engine: &PrivateEngine) {
     assert!(answer.ends_with("hello\n"), "{answer}");
     let cell = world.cell("").await;
     for name in ["web", "other-name"] {
-        let (code, out) = world.script(cell.as_ref(), &format!("wget -qO- http://{name}/")).await;
+        // Podman's name server reads its names anew while other networks come and go.
+        let script = format!(
+            "for i in $(seq 50); do wget -qO- http://{name}/ 2>/dev/null && exit; sleep 0.2; done; exit 1"
+        );
+        let (code, out) = world.script(cell.as_ref(), &script).await;
         assert_eq!((code, out.as_str()), (Some(0), "hello\n"), "{name}");
     }
     let logs = world.group.service_logs().await;
@@ -232,7 +314,7 @@ async fn services(engine: &PrivateEngine) {
     assert_ne!(stranger.script(cell.as_ref(), "wget -T 2 -qO- http://web/").await.0, Some(0));
     stranger.group.tear_down(false).await.unwrap();
     world.group.tear_down(true).await.unwrap();
-    assert_eq!(left(engine, &world.options.tag), Vec::<String>::new());
+    assert_eq!(left_of(engine, &world).await, Vec::<String>::new());
 }
 
 async fn actions(engine: &PrivateEngine) {
@@ -283,7 +365,7 @@ async fn actions(engine: &PrivateEngine) {
     assert!(root.join("bin/busybox").exists() && root.join("etc/passwd").exists());
     assert_eq!(world.group.unpack(&world.image().await).await.unwrap(), root);
     world.group.tear_down(false).await.unwrap();
-    assert_eq!(left(engine, &world.options.tag), Vec::<String>::new());
+    assert_eq!(left_of(engine, &world).await, Vec::<String>::new());
 }
 
 async fn refusals(engine: &PrivateEngine) {
@@ -368,7 +450,11 @@ async fn escapes(engine: &PrivateEngine) {
         let (code, out) = world.script(cell, &script).await;
         assert_ne!(code, Some(0), "{what}: {out}");
     }
-    let (_, out) = world.script(cell, "kill -9 1; kill -9 -1; true").await;
+    // Not before its start is known: it may end whoever tells.
+    let script = "until test -e go; do sleep 0.05; done; kill -9 1; kill -9 -1; true";
+    let running = cell.start(world.sh(script)).await.unwrap();
+    std::fs::write(world.workspace().join("go"), "").unwrap();
+    let (_, out) = finish(running).await;
     let (code, again) = world.script(cell, "echo still here").await;
     assert_eq!((code, again.as_str()), (Some(0), "still here\n"), "{out}");
     let (_, status) =
@@ -391,12 +477,12 @@ async fn escapes(engine: &PrivateEngine) {
     // The directories of the attempt are there, and nothing beside them.
     assert_ne!(world.script(cell, "ls /github/workspace/../../work /github/../root/.ssh").await.0, Some(0));
     world.group.tear_down(false).await.unwrap();
-    assert_eq!(left(engine, &world.options.tag), Vec::<String>::new());
+    assert_eq!(left_of(engine, &world).await, Vec::<String>::new());
 }
 
 async fn keeping_and_sweeping(engine: &PrivateEngine) {
     let keep = KeepPolicy { keep: Keep::Failed, count: 1, ..KeepPolicy::default() };
-    let kept_options = ContainerOptions { keep, ..options(engine) };
+    let kept_options = ContainerOptions { keep, spare_networks: 0, ..options(engine) };
     for failed in [false, true, true] {
         let world = World::new(kept_options.clone()).await;
         let _cell = world.cell("").await;
@@ -430,8 +516,8 @@ async fn keeping_and_sweeping(engine: &PrivateEngine) {
     living.group.tear_down(false).await.unwrap();
     stranger.engine.sweep(stranger.attempt).await.unwrap();
     stranger.engine.sweep(stranger.attempt).await.unwrap();
-    for world in [&living, &stranger] {
-        assert_eq!(left(engine, &world.options.tag), Vec::<String>::new());
+    for world in [&living, &dead, &stranger] {
+        assert_eq!(left_of(engine, world).await, Vec::<String>::new());
     }
 }
 
@@ -501,8 +587,9 @@ async fn pulls(engine: &PrivateEngine, open: &FakeRegistry, private: &FakeRegist
     pull(&own, &app, None).await.unwrap();
     for world in [&world, &own] {
         world.group.tear_down(false).await.unwrap();
+        world.engine.close().await;
     }
-    assert_eq!(left(engine, &world.options.tag), Vec::<String>::new());
+    assert_eq!(left_of(engine, &world).await, Vec::<String>::new());
 }
 
 /// Plays a runner that dies: opens a cell, tells, and waits for its end.
@@ -570,6 +657,8 @@ async fn everything(kind: EngineKind) {
     // Side by side, as attempts are at a runner: none may disturb another.
     let results = tokio::join!(
         part("job container", job_container(&engine)),
+        part("networks", networks(&engine)),
+        part("trial", trial(&engine)),
         part("services", services(&engine)),
         part("actions", actions(&engine)),
         part("refusals", refusals(&engine)),
@@ -578,7 +667,7 @@ async fn everything(kind: EngineKind) {
         part("pulls", pulls(&engine, &open, &private)),
         part("the runner is killed", the_runner_is_killed(&engine)),
     );
-    let failed: Vec<&str> = <[Option<&str>; 8]>::from(results).into_iter().flatten().collect();
+    let failed: Vec<&str> = <[Option<&str>; 10]>::from(results).into_iter().flatten().collect();
     assert_eq!(failed, Vec::<&str>::new(), "parts that failed");
     eprintln!("  {}: {:.1} s", kind.name(), begin.elapsed().as_secs_f64());
     the_engine_stops(engine).await;

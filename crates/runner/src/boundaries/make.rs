@@ -195,19 +195,24 @@ fn usual_socket(system: &str, own: &str) -> PathBuf {
     }
 }
 
-pub(super) async fn container(plan: &BoundaryPlan) -> Tried {
-    let boundary = Boundary::Container;
-    let endpoint = match &plan.config.container_engine {
-        EngineChoice::Off => {
-            let report = BoundaryReport::broken(boundary, "switched off", "set `container_engine` to `auto`");
-            return Tried { report, made: None };
-        }
+/// Where the engine is that the operator chose; none if it is switched off.
+fn chosen_endpoint(plan: &BoundaryPlan) -> Option<Endpoint> {
+    Some(match &plan.config.container_engine {
+        EngineChoice::Off => return None,
         EngineChoice::Auto => Endpoint::Auto,
         EngineChoice::Docker => Endpoint::Socket(usual_socket("/var/run/docker.sock", "docker.sock")),
         EngineChoice::Podman => {
             Endpoint::Socket(usual_socket("/run/podman/podman.sock", "podman/podman.sock"))
         }
         EngineChoice::Socket(path) => Endpoint::Socket(path.clone()),
+    })
+}
+
+/// The engine, if it answers, and what it is. Nothing is run in it.
+pub(super) async fn engine(plan: &BoundaryPlan) -> Result<(Arc<dyn Containers>, String), Missing> {
+    let missing = |what: String, fix: &str| Missing { what, fix: fix.to_owned(), required: true };
+    let Some(endpoint) = chosen_endpoint(plan) else {
+        return Err(missing("switched off".to_owned(), "set `container_engine` to `auto`"));
     };
     let asked = async {
         let engine = ContainerEngine::new(container_options(plan, endpoint))?;
@@ -220,24 +225,38 @@ pub(super) async fn container(plan: &BoundaryPlan) -> Tried {
     });
     match answer {
         Ok((engine, about)) => {
-            let mut holds = vec![format!("engine: {} {} at {}", about.name, about.version, about.endpoint)];
-            if about.rootless {
-                holds.push("the engine runs as an ordinary user".to_owned());
-            }
-            let report = BoundaryReport {
-                boundary,
-                offered: true,
-                works: true,
-                holds,
-                missing: Vec::new(),
-                chosen: None,
-            };
-            Tried { report, made: Some(Made::Containers(Arc::new(engine))) }
+            let user = if about.rootless { ", as an ordinary user" } else { "" };
+            let text = format!("{} {} at {}{user}", about.name, about.version, about.endpoint);
+            Ok((Arc::new(engine), text))
         }
-        Err(error) => {
-            Tried { report: BoundaryReport::broken(boundary, words(&error), NO_ENGINE), made: None }
-        }
+        Err(error) => Err(missing(words(&error), NO_ENGINE)),
     }
+}
+
+/// Asks the engine what it is, and has it run a container, unless the very same one did that before.
+pub(super) async fn container(plan: &BoundaryPlan, known: Option<BoundaryReport>) -> Tried {
+    let boundary = Boundary::Container;
+    let (engine, about) = match engine(plan).await {
+        Ok(found) => found,
+        Err(m) => return Tried { report: BoundaryReport::broken(boundary, m.what, m.fix), made: None },
+    };
+    let report = match known.filter(|known| known.chosen.as_ref() == Some(&about)) {
+        Some(known) => known,
+        None => match try_containers(plan, about).await {
+            Ok(report) => report,
+            Err(tried) => return tried,
+        },
+    };
+    let made = report.works.then_some(Made::Containers(engine));
+    Tried { report, made }
+}
+
+async fn try_containers(plan: &BoundaryPlan, about: String) -> Result<BoundaryReport, Tried> {
+    let scratch = scratch(plan, Boundary::Container)?;
+    let options = container_options(plan, chosen_endpoint(plan).unwrap_or_default());
+    let probe = ContainerEngine::probe(options, scratch.path()).await;
+    let checks = probe.checks.into_iter().map(|c| (c.name, c.works, c.required, c.found, c.fix));
+    Ok(report(Boundary::Container, probe.usable, Some(about), checks))
 }
 
 // ---- gvisor

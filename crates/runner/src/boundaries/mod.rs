@@ -227,7 +227,7 @@ impl Boundaries {
             return;
         }
         let mut found = Vec::new();
-        for boundary in [Boundary::Sandbox, Boundary::Gvisor] {
+        for boundary in [Boundary::Sandbox, Boundary::Container, Boundary::Gvisor] {
             if let Some(slot) = self.slot(boundary) {
                 found.extend(slot.lock().await.as_ref().map(|t| t.report.clone()));
             }
@@ -256,7 +256,7 @@ impl Boundaries {
         let known = trusting.then(|| cache::load(&self.plan, boundary)).flatten();
         match boundary {
             Boundary::Sandbox => make::sandbox(&self.plan, known).await,
-            Boundary::Container => make::container(&self.plan).await,
+            Boundary::Container => make::container(&self.plan, known).await,
             Boundary::Gvisor => make::gvisor(&self.plan, known).await,
             Boundary::Process | Boundary::Microvm => Tried::nothing(boundary),
         }
@@ -387,13 +387,15 @@ impl Boundaries {
             }
         }
         if self.allows(Boundary::Container) {
-            let now = make::container(&self.plan).await;
             let mut slot = self.container.lock().await;
-            self.engine_gone.store(now.made.is_none(), Ordering::Relaxed);
-            // The one that is known stays: it knows what it has made.
-            if slot.as_ref().is_none_or(|t| t.made.is_none()) {
-                *slot = Some(now);
-            }
+            // The one that is known stays: it knows what it has made. Whether it answers is enough.
+            let gone = if slot.as_ref().is_some_and(|t| t.made.is_some()) {
+                make::engine(&self.plan).await.is_err()
+            } else {
+                let now = make::container(&self.plan, None).await;
+                slot.insert(now).made.is_none()
+            };
+            self.engine_gone.store(gone, Ordering::Relaxed);
         }
         self.count().await;
         self.save().await;

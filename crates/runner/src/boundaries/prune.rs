@@ -39,13 +39,10 @@ impl KeptContainers {
     /// [`Refused`] if none answers.
     pub async fn open(config: &RunnerConfig, identity: &Identity) -> Result<Self, Refused> {
         let plan = BoundaryPlan::of_runner(config, identity);
-        let tried = make::container(&plan).await;
-        match tried.made {
-            Some(make::Made::Containers(engine)) => Ok(Self { engine, config: plan.config }),
-            _ => {
-                let missing = tried.report.missing.into_iter().next();
-                let why = missing.map_or_else(String::new, |m| format!(": {}; {}", m.what, m.fix));
-                Err(Refused { message: format!("there is no container engine{why}") })
+        match make::engine(&plan).await {
+            Ok((engine, _)) => Ok(Self { engine, config: plan.config }),
+            Err(m) => {
+                Err(Refused { message: format!("there is no container engine: {}; {}", m.what, m.fix) })
             }
         }
     }

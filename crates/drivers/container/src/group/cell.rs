@@ -16,14 +16,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) struct ContainerCell {
+    /// As the engine calls the container.
+    id: String,
     keeper: Mutex<Option<Arc<Keeper>>>,
     paths: Paths,
     record: BoundaryRecord,
 }
 
 impl ContainerCell {
-    pub(crate) fn new(keeper: Arc<Keeper>, paths: Paths, record: BoundaryRecord) -> Self {
-        Self { keeper: Mutex::new(Some(keeper)), paths, record }
+    pub(crate) fn new(id: String, keeper: Arc<Keeper>, paths: Paths, record: BoundaryRecord) -> Self {
+        Self { id, keeper: Mutex::new(Some(keeper)), paths, record }
     }
 
     fn keeper(&self) -> Option<Arc<Keeper>> {
@@ -48,6 +50,10 @@ impl Cell for ContainerCell {
 
     fn inside(&self, host: &Path) -> PathBuf {
         self.paths.inside(host)
+    }
+
+    fn id(&self) -> Option<String> {
+        Some(self.id.clone())
     }
 
     async fn start(&self, command: Command) -> Result<Running, DriverError> {

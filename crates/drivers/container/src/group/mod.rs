@@ -4,7 +4,7 @@
 //! that was not asked to be kept.
 
 mod cell;
-mod network;
+pub(crate) mod network;
 mod services;
 
 use crate::config::{Keep, Network};
@@ -16,7 +16,7 @@ use crate::keeper::{self, Keeper, Nest};
 use crate::names;
 use crate::options::{self, Parsed};
 use crate::paths::Paths;
-use crate::{owner, ports, unpack, volumes};
+use crate::{owner, ports, spare, unpack, volumes};
 use async_trait::async_trait;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
@@ -65,7 +65,11 @@ pub(crate) struct ContainerGroup {
     pub(crate) shared: Arc<Shared>,
     pub(crate) request: GroupRequest,
     pub(crate) paths: Paths,
+    /// Beginning of the names of everything else.
+    base: String,
     network: String,
+    /// The network was made before, for whoever comes.
+    is_spare: bool,
     /// The engine makes the network while the first container is made.
     network_made: tokio::sync::Mutex<Option<tokio::task::JoinHandle<Result<(), DriverError>>>>,
     state: Mutex<State>,
@@ -75,13 +79,19 @@ impl ContainerGroup {
     pub(crate) async fn open(shared: Arc<Shared>, request: GroupRequest) -> Result<Self, DriverError> {
         let paths = Paths::new(&request.cell)
             .map_err(|e| DriverError::io("cannot prepare the temporary directory of the job", e))?;
-        let network = names::base(&shared.tag, request.cell.attempt);
+        let attempt = request.cell.attempt;
+        let base = names::base(&shared.tag, attempt);
         shared.client.about().await?;
-        let made = (shared.options.network != Network::None).then(|| {
-            let (shared, attempt, network) = (shared.clone(), request.cell.attempt, network.clone());
-            tokio::spawn(async move { network::make(&shared, attempt, &network).await })
+        let spare = shared.spares.take(attempt);
+        let is_spare = spare.is_some();
+        let network = spare.unwrap_or_else(|| base.clone());
+        let made = (!is_spare && shared.options.network != Network::None).then(|| {
+            let (shared, network) = (shared.clone(), network.clone());
+            let labels = names::labels(&shared.tag, attempt, "network");
+            tokio::spawn(async move { network::make(&shared, labels, &network).await })
         });
-        Ok(Self { shared, request, paths, network, network_made: made.into(), state: Mutex::default() })
+        let (network_made, state) = (made.into(), Mutex::default());
+        Ok(Self { shared, request, paths, base, network, is_spare, network_made, state })
     }
 
     /// Waits until the network is there; whoever asks first gets the error.
@@ -178,12 +188,14 @@ impl ContainerGroup {
         self.network_is_there().await?;
         let client = &self.shared.client;
         let doing = format!("start the {} container", made.role);
-        client.call(&doing, client.docker.start_container(&made.id, None)).await
+        client.call(&doing, client.docker.start_container(&made.id, None)).await?;
+        spare::refill(&self.shared);
+        Ok(())
     }
 
     /// A name that nothing else of the attempt has.
     fn name(&self, role: &str) -> String {
-        format!("{}-{role}-{}", self.network, self.shared.next())
+        format!("{}-{role}-{}", self.base, self.shared.next())
     }
 
     /// Makes and starts a container in which commands can be started.
@@ -313,7 +325,9 @@ impl ContainerGroup {
         // Only when nobody writes any more.
         let owned = Box::pin(owner::give_back(self, any_image.as_deref())).await;
         let client = &self.shared.client;
-        if self.shared.options.network != Network::None {
+        if spare::in_background(&self.shared) {
+            spare::leave(&self.shared, self.network.clone(), self.is_spare);
+        } else if self.shared.options.network != Network::None {
             network::remove(client, &self.network).await?;
         }
         for image in built {
@@ -410,11 +424,11 @@ impl Group for ContainerGroup {
     }
 
     async fn cell(&self, container: Container) -> Result<Box<dyn Cell>, DriverError> {
-        let (_, keeper, limits) = Box::pin(self.keep("job", &container)).await?;
+        let (made, keeper, limits) = Box::pin(self.keep("job", &container)).await?;
         let about = self.shared.client.about().await?;
         let record = cell::record(self, about, Some((&container.image, &limits, keeper.user)));
         let paths = self.paths.with(&container.mounts);
-        Ok(Box::new(cell::ContainerCell::new(keeper, paths, record)))
+        Ok(Box::new(cell::ContainerCell::new(made.id, keeper, paths, record)))
     }
 
     async fn service(&self, name: &str, container: Container) -> Result<Service, DriverError> {

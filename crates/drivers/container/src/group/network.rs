@@ -11,6 +11,7 @@ use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, VolumeCreateReques
 use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder};
 use fleetfoot_driver::{DriverError, DriverErrorKind};
 use fleetfoot_model::ids::AttemptRef;
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
@@ -21,7 +22,9 @@ fn subnet() -> String {
     format!("fd{a:02x}:{b:02x}{c:02x}:{d:02x}{e:02x}:{f:02x}{g:02x}::/64")
 }
 
-fn request(shared: &Shared, attempt: AttemptRef, name: &str, ipv6: bool) -> NetworkCreateRequest {
+type Labels = HashMap<String, String>;
+
+fn request(shared: &Shared, labels: &Labels, name: &str, ipv6: bool) -> NetworkCreateRequest {
     let config = IpamConfig { subnet: Some(subnet()), ..IpamConfig::default() };
     NetworkCreateRequest {
         name: name.to_owned(),
@@ -29,18 +32,18 @@ fn request(shared: &Shared, attempt: AttemptRef, name: &str, ipv6: bool) -> Netw
         internal: Some(shared.options.network == Network::Internal),
         enable_ipv6: Some(ipv6),
         ipam: ipv6.then(|| Ipam { config: Some(vec![config]), ..Ipam::default() }),
-        labels: Some(names::labels(&shared.tag, attempt, "network")),
+        labels: Some(labels.clone()),
         ..NetworkCreateRequest::default()
     }
 }
 
 /// Makes the network. What a network of the same attempt left is replaced: there is only one of us.
-pub(crate) async fn make(shared: &Shared, attempt: AttemptRef, name: &str) -> Result<(), DriverError> {
+pub(crate) async fn make(shared: &Shared, labels: Labels, name: &str) -> Result<(), DriverError> {
     let client = &shared.client;
     let mut last = None;
     // Docker takes IPv4 by itself beside a subnet of IPv6 only; Podman wants both said.
     for ipv6 in [client.about().await?.name == "docker", false] {
-        let create = client.docker.create_network(request(shared, attempt, name, ipv6));
+        let create = client.docker.create_network(request(shared, &labels, name, ipv6));
         match client.raw("make a network for the job", create).await? {
             Ok(_) => return Ok(()),
             Err(e) if error::status(&e) == Some(409) => {
@@ -50,7 +53,7 @@ pub(crate) async fn make(shared: &Shared, attempt: AttemptRef, name: &str) -> Re
             Err(e) => last = Some(e),
         }
     }
-    let again = client.docker.create_network(request(shared, attempt, name, false));
+    let again = client.docker.create_network(request(shared, &labels, name, false));
     match client.raw("make a network for the job", again).await? {
         Ok(_) => Ok(()),
         Err(e) => {

@@ -1,6 +1,9 @@
 //! Building from a `Dockerfile`, with the context that it may see. The build
 //! runs in the engine, in the network of the attempt; its steps are fenced off
-//! by the engine's defaults and by the limits of the job. It must never send
+//! by the engine's own defaults, with the CPUs of the job, and its memory if that is below
+//! 2 GiB (the client cannot say more); its
+//! limit of processes does not hold for them, engines have no word for that in
+//! a build. It must never send
 //! anything from outside the context, also not through a link.
 
 use super::{credentials, describe, look};
@@ -12,6 +15,7 @@ use bollard::query_parameters::BuildImageOptionsBuilder;
 use bytes::Bytes;
 use fleetfoot_driver::containers::Image;
 use fleetfoot_driver::{DriverError, DriverErrorKind};
+use fleetfoot_model::spec::Limits;
 use futures_util::{StreamExt, TryStreamExt};
 use globset::{GlobBuilder, GlobMatcher};
 use std::io::Write;
@@ -76,8 +80,8 @@ async fn send(
         .rm(true)
         .forcerm(true)
         .labels(&labels)
-        .networkmode(&network)
-        .build();
+        .networkmode(&network);
+    let options = limited(options, &group.request.cell.limits).build();
     let body = ReaderStream::new(tar).map_ok(Bytes::from);
     let known = credentials::all(&group.shared.options);
     let mut stream = client.docker.build_image(options, Some(known), Some(bollard::body_try_stream(body)));
@@ -99,6 +103,25 @@ async fn send(
     }
     // Podman does not tell the id in a field; the tag is only ours.
     Ok(id.unwrap_or(tag))
+}
+
+/// The limits that a build can have.
+fn limited(options: BuildImageOptionsBuilder, limits: &Limits) -> BuildImageOptionsBuilder {
+    /// Microseconds in which a quota is used up.
+    const PERIOD: i32 = 100_000;
+    let mut options = options;
+    if let Some(bytes) = limits.memory_bytes {
+        // The client of the engine cannot say more than 2 GiB; a lower limit than the job's would be wrong.
+        if let Ok(bytes) = i32::try_from(bytes) {
+            options = options.memory(bytes).memswap(bytes);
+        }
+    }
+    if let Some(cpus) = limits.cpus {
+        #[expect(clippy::cast_possible_truncation, reason = "CPUs are few, and rounding is fine")]
+        let quota = (cpus * f64::from(PERIOD)).round() as i32;
+        options = options.cpuperiod(PERIOD).cpuquota(quota.max(1000));
+    }
+    options
 }
 
 fn failed(group: &ContainerGroup, e: &bollard::errors::Error) -> DriverError {
