@@ -141,3 +141,47 @@ jobs:
     steps:
       - run: echo published
 `;
+
+/** Uploads an artifact, as an action does: steps of shell see nothing of the server's services. */
+export const ARTIFACT = `
+name: Artifact
+on: push
+jobs:
+  make:
+    runs-on: ubuntu-latest
+    steps:
+      - name: Write the action
+        run: |
+          mkdir -p upload
+          cat > upload/action.yml <<'END'
+          name: Upload
+          description: Uploads a report
+          runs:
+            using: node20
+            main: main.js
+          END
+          cat > upload/main.js <<'END'
+          const { ACTIONS_RESULTS_URL: url, ACTIONS_RUNTIME_TOKEN: token } = process.env;
+          const claims = JSON.parse(Buffer.from(token.split('.')[1], 'base64url'));
+          const [, run, job] = claims.scp.split(' ').find((each) => each.startsWith('Actions.Results:')).split(':');
+          const ids = { workflow_run_backend_id: run, workflow_job_run_backend_id: job, name: 'report' };
+          const answered = async (response) => {
+            if (!response.ok) throw new Error(response.status + ' ' + (await response.text()));
+            return response;
+          };
+          const call = async (method, body) => {
+            const headers = { authorization: 'Bearer ' + token, 'content-type': 'application/json' };
+            const address = url + 'twirp/github.actions.results.api.v1.ArtifactService/' + method;
+            return (await answered(await fetch(address, { method: 'POST', headers, body: JSON.stringify({ ...ids, ...body }) }))).json();
+          };
+          const put = async (address, body) => answered(await fetch(address, { method: 'PUT', body }));
+          (async () => {
+            const made = await call('CreateArtifact', { version: 7 });
+            const bytes = Buffer.from('all is well');
+            await put(made.signed_upload_url + '&comp=block&blockid=YQ', bytes);
+            await put(made.signed_upload_url + '&comp=blocklist', '<BlockList><Latest>YQ</Latest></BlockList>');
+            await call('FinalizeArtifact', { size: String(bytes.length) });
+          })();
+          END
+      - uses: ./upload
+`;
