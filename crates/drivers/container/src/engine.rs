@@ -145,8 +145,17 @@ impl ContainerEngine {
         let filter = serde_json::to_string(&filter).unwrap_or_default();
         let path = format!("/containers/json?all=true&filters={}", crate::client::quoted(&filter));
         let client = &self.shared.client;
-        let found = client.get("list containers", &path).await?;
-        found.map_err(|e| error::engine(&client.endpoint, "list containers", &e))
+        for tries in 0.. {
+            match client.get("list containers", &path).await? {
+                Ok(found) => return Ok(found),
+                // Podman stumbles over containers that come or go at this very moment.
+                Err(e) if tries < 20 && error::status(&e) == Some(500) => {
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+                Err(e) => return Err(error::engine(&client.endpoint, "list containers", &e)),
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// Removes what `wanted` accepts, by the labels of each thing; answers what it was.

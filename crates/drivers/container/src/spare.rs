@@ -101,9 +101,15 @@ impl Spares {
     pub(crate) fn fate(&self, name: &str, made_by: &str, wanted: impl Fn(&str) -> bool) -> Fate {
         let note = std::fs::read_to_string(self.directory.join(name)).unwrap_or_default();
         match note.strip_prefix(RUNNER) {
-            Some(owner) if is_alive(owner) => return Fate::Stays,
-            None if !note.is_empty() => return if wanted(&note) { Fate::Goes } else { Fate::Stays },
-            None if is_alive(made_by) && made_by != owner() => return Fate::Stays,
+            Some(owner) if is_alive(owner) => Fate::Stays,
+            None if !note.is_empty() => {
+                if wanted(&note) {
+                    Fate::Goes
+                } else {
+                    Fate::Stays
+                }
+            }
+            None if is_alive(made_by) && made_by != owner() => Fate::Stays,
             // One that is being made has its note before it exists, so this one is nobody's.
             _ => Fate::GoesIfEmpty,
         }
