@@ -184,7 +184,7 @@ test('the page of a runner tells what it is and does', async () => {
   expect(await page.getByRole('row').filter({ hasText: 'Lonely' }).count()).toBe(0);
 });
 
-test('a new token shuts the old one out, and a removed runner is gone', async () => {
+test('a new token is shown once, and a removed runner is gone', async () => {
   const { page } = watched;
   const newcomer = (await runners()).find((runner) => runner.name !== 'local');
   const name = newcomer?.name ?? '';
@@ -210,8 +210,8 @@ test('a new token shuts the old one out, and a removed runner is gone', async ()
   expect(watched.complaints.splice(0).filter((each) => !FAILED_REQUEST.test(each))).toEqual([]);
 });
 
-test('the fleet fits a phone', async () => {
-  const phone = await open(browser, server, { width: 390, height: 780 });
+test('the fleet fits a phone, in the dark', async () => {
+  const phone = await open(browser, server, { theme: 'dark', width: 390, height: 780 });
   await signIn(phone, server, '/ui/runners');
   const { id } = (await runners())[0] ?? { id: 0 };
   for (const path of ['/ui/runners', `/ui/runners/${id}`]) {

@@ -57,9 +57,10 @@ export function TimeChart(props: {
   const [under, setUnder] = useState<number | null>(null);
   const theme = useTheme();
   const { at, lines, format, unit, from = 0 } = props;
+  const measured = at.length > 0 && lines.some((line) => line.values.some((value) => value !== null));
   useEffect(() => {
     const node = place.current;
-    if (!node || at.length === 0) return undefined;
+    if (!node || !measured) return undefined;
     const chart = new uPlot(
       optionsOf({ node, lines, format, unit, onPoint: (index) => setUnder(index === null ? null : index + from) }),
       [at.slice(from), ...lines.map((line) => line.values.slice(from))],
@@ -72,7 +73,7 @@ export function TimeChart(props: {
       chart.destroy();
       setUnder(null);
     };
-  }, [at, lines, format, unit, from, theme]);
+  }, [at, lines, format, unit, from, measured, theme]);
   const moment = under === null ? undefined : at[under];
   return (
     <figure className="time-chart card">
@@ -88,7 +89,7 @@ export function TimeChart(props: {
           </li>
         ))}
       </ul>
-      {at.length === 0 ? <p className="muted time-chart-none">Nothing was measured in this time.</p> : <div ref={place} className="time-chart-place" aria-hidden="true" />}
+      {measured ? <div ref={place} className="time-chart-place" aria-hidden="true" /> : <p className="time-chart-none">Nothing was measured in this time yet.</p>}
     </figure>
   );
 }
@@ -113,7 +114,7 @@ function optionsOf(of: {
   return {
     width: Math.max(node.clientWidth, NARROWEST),
     height: HEIGHT,
-    padding: [8, 8, 0, 0],
+    padding: [8, 18, 0, 0],
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, y: false, points: { size: 6 } },
     // A little air above, so that the highest value is no line of the frame.

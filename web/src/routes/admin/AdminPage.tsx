@@ -1,5 +1,6 @@
 /** The frame of administration: one page for each matter, beside a list of them. */
-import { Link, Outlet } from '@tanstack/react-router';
+import { Link, Outlet, useLocation } from '@tanstack/react-router';
+import { useEffect, useRef } from 'react';
 import { useMay } from '../../lib/session';
 import { Empty } from '../../ui/states';
 import './admin.css';
@@ -18,6 +19,12 @@ const MATTERS = [
 /** The frame; the matter itself is the child route. */
 export function AdminPage() {
   const admin = useMay('admin');
+  const nav = useRef<HTMLElement>(null);
+  const { pathname } = useLocation();
+  // On a phone the list is a strip that scrolls: the current matter has to be in sight.
+  useEffect(() => {
+    nav.current?.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+  }, [pathname]);
   if (!admin) {
     return (
       <div className="page">
@@ -29,7 +36,7 @@ export function AdminPage() {
   }
   return (
     <div className="page admin">
-      <nav aria-label="Administration" className="admin-nav">
+      <nav ref={nav} aria-label="Administration" className="admin-nav">
         {MATTERS.map(([to, label]) => (
           <Link key={to} to={to} className="admin-link" activeProps={{ 'aria-current': 'page' }}>
             {label}
