@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Browser, Page } from 'playwright-core';
 import { axe, binary, FAILED_REQUEST, launch, open, Server, signIn, until, type Watched } from './harness.ts';
@@ -226,21 +227,19 @@ test('the fleet fits a phone, in the dark', async () => {
 
 test('the first load brings no chart and stays small', async () => {
   const fresh = await open(browser, server);
-  const scripts: { url: string; bytes: number }[] = [];
+  const scripts: Promise<Buffer>[] = [];
   fresh.page.on('response', (response) => {
-    if (response.request().resourceType() !== 'script') return;
-    scripts.push({ url: response.url(), bytes: 0 });
+    if (response.request().resourceType() === 'script') scripts.push(response.body());
   });
   await signIn(fresh, server);
   await fresh.page.getByRole('link', { name: 'Hello' }).waitFor();
-  const { gzipSync } = await import('node:zlib');
   let all = 0;
-  for (const { url } of scripts) {
-    const text = await (await fetch(url)).text();
-    expect(text, url).not.toContain('uplot');
-    all += gzipSync(text).length;
+  for (const script of await Promise.all(scripts)) {
+    expect(script.includes('uplot')).toBe(false);
+    all += gzipSync(script).length;
   }
   expect(scripts.length).toBeGreaterThan(1);
-  expect(all).toBeLessThan(300_000);
+  expect(all).toBeGreaterThan(50_000);
+  expect(all, `${all} bytes`).toBeLessThan(300_000);
   await fresh.context.close();
 });
