@@ -19,7 +19,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -97,19 +97,39 @@ pub fn lock_work_dir(path: &Path) -> Result<WorkDirLock, UpError> {
         .mode(0o600)
         .open(path.join("runner.lock"))
         .map_err(unusable)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut pid = String::new();
-            let _ = (&mut file).take(32).read_to_string(&mut pid);
-            let pid = Some(pid.trim().to_owned()).filter(|p| !p.is_empty());
+    let patience = Instant::now() + AFTER_DEATH;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(unusable(error.into())),
+        }
+        let pid = holder(&mut file);
+        if pid.as_deref().is_none_or(is_alive) || Instant::now() >= patience {
             return Err(UpError::Locked { path: path.to_owned(), pid });
         }
-        Err(error) => return Err(unusable(error.into())),
+        std::thread::sleep(Duration::from_millis(20));
     }
     file.set_len(0).and_then(|()| file.rewind()).map_err(unusable)?;
     writeln!(file, "{}", std::process::id()).map_err(unusable)?;
     Ok(WorkDirLock { _file: file })
+}
+
+/// How long the helpers of a runner that was killed may keep its lock: they end by themselves.
+const AFTER_DEATH: Duration = Duration::from_secs(10);
+
+/// The process that wrote itself into the file of a lock.
+fn holder(file: &mut File) -> Option<String> {
+    let mut pid = String::new();
+    let _ = file.rewind();
+    let _ = file.take(32).read_to_string(&mut pid);
+    Some(pid.trim().to_owned()).filter(|p| !p.is_empty())
+}
+
+/// Whether a process lives; one that only waits to be collected does not.
+fn is_alive(pid: &str) -> bool {
+    let exe = std::fs::read_link(Path::new("/proc").join(pid).join("exe"));
+    exe.map_or_else(|e| e.kind() == io::ErrorKind::PermissionDenied, |_| true)
 }
 
 /// The way to the server over HTTP, as this runner.

@@ -75,7 +75,8 @@ async fn probe(options: ContainerOptions, scratch: &Path) -> Probe {
     let mut checks = vec![holds("engine", format!("{} {} at {}", about.name, about.version, about.endpoint))];
     // What a trial left that was killed.
     let _ = tokio::time::timeout(PATIENCE, engine.sweep_except(&[])).await;
-    let limits = Limits { memory_bytes: Some(64 << 20), cpus: Some(0.5), pids: Some(32) };
+    let limits =
+        Limits { memory_bytes: Some(64 << 20), cpus: Some(0.5), pids: Some(32), ..Limits::default() };
     let work = async {
         match once(&engine, scratch, limits).await {
             Ok(()) => Ok(None),

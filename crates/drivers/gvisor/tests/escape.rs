@@ -415,7 +415,10 @@ async fn a_job_that_ends_process_1_ends_its_own_cell() {
     let (exit, _) = world.script("kill -9 1; sleep 600").await;
     assert_eq!(exit.signal, Some(9));
     assert_eq!(world.script("echo again").await.1, "again\n", "the next command gets a new one");
-    let running = world.cell.start(world.sh("kill -STOP 1; exec sleep 600")).await.unwrap();
+    // Not before process 1 has said that the command runs.
+    let script = "while [ ! -e go ]; do sleep 0.1; done; kill -STOP 1; exec sleep 600";
+    let running = world.cell.start(world.sh(script)).await.unwrap();
+    std::fs::write(world.workspace().join("go"), "").unwrap();
     world.cell.kill_all().await;
     assert_eq!(finish(running).await.0.signal, Some(9));
     assert_eq!(world.script("echo again").await.1, "again\n");
