@@ -232,7 +232,7 @@ test('the first load brings no chart and stays small', async () => {
     if (response.request().resourceType() === 'script') scripts.push(response.body());
   });
   await signIn(fresh, server);
-  await fresh.page.getByRole('link', { name: 'Hello' }).waitFor();
+  await fresh.page.getByRole('link', { name: 'Hello' }).first().waitFor();
   let all = 0;
   for (const script of await Promise.all(scripts)) {
     expect(script.includes('uplot')).toBe(false);
