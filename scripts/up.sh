@@ -55,6 +55,7 @@ start)
     # It holds the token, which has its own file.
     rm -f "$data/up.json"
     echo "Fleetfoot is listening on $(cat "$data/address")"
+    echo "  dashboard    $(cat "$data/address")/ui/ (sign in with the token of $data/admin.token)"
     echo "  state        $data (log: up.log; stop with \`make down\`)"
     if [ "$first" = yes ]; then
         echo "  admin token  $(cat "$data/admin.token")"

@@ -61,6 +61,8 @@ for (const theme of ['light', 'dark'] as const) {
     const { jobs } = await server.get<{ jobs: { id: number; key: string }[] }>(`/api/v1/runs/${failed}`);
     const job = jobs.find((each) => each.key === 'test')?.id;
     await shoot('job', `/ui/runs/${failed}/jobs/${job}`, (at) => at.getByRole('region', { name: 'Log', exact: true }).getByText('expected 4').first().waitFor());
+    await shoot('fleet', '/ui/runners', (at) => at.getByRole('link', { name: 'local' }).first().waitFor());
+    await shoot('audit', '/ui/admin/audit', (at) => at.getByRole('row').nth(5).waitFor());
     await watched.context.close();
   });
 }

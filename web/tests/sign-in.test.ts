@@ -47,6 +47,30 @@ test('a page asks for a sign-in, says what is wrong with it, and goes on where i
   await context.close();
 });
 
+test('somebody changes the own password, and signs in with it', async () => {
+  await server.post('/api/v1/users', { name: 'grace', role: 'read_only', password: 'first password' });
+  const { page, context, complaints } = await open(browser, server);
+  await page.goto('/ui/runs');
+  await withPassword(page, 'grace', 'first password');
+  const change = async (current: string): Promise<void> => {
+    const dialog = page.getByRole('dialog', { name: 'Change your password' });
+    await dialog.getByLabel('Current password').fill(current);
+    await dialog.getByLabel('New password').fill('second password');
+    await dialog.getByRole('button', { name: 'Change it' }).click();
+  };
+  await page.getByRole('button', { name: 'Menu of grace' }).click();
+  await page.getByRole('menuitem', { name: 'Change password…' }).click();
+  await change('not the first password');
+  await page.getByRole('dialog').getByRole('alert').waitFor();
+  expect(complaints.splice(0).filter((each) => !FAILED_REQUEST.test(each))).toEqual([]);
+  await change('first password');
+  await page.getByRole('heading', { name: 'Sign in to Fleetfoot' }).waitFor();
+  await withPassword(page, 'grace', 'second password');
+  await page.getByRole('heading', { name: 'Runs' }).waitFor();
+  expect(complaints).toEqual([]);
+  await context.close();
+});
+
 test('an ended session leads to the sign-in and back', async () => {
   const run = await server.submit(HELLO);
   await server.ended(run);

@@ -20,6 +20,7 @@ import { sections } from './sections';
 import './shell.css';
 
 const Palette = lazy(() => import('./Palette'));
+const OwnPassword = lazy(() => import('./OwnPassword'));
 
 const THEMES: readonly { value: Theme; label: string; icon: IconName }[] = [
   { value: 'system', label: 'As the system', icon: 'system' },
@@ -103,6 +104,7 @@ function PersonMenu({ session }: { session: Session }) {
   const theme = useTheme();
   const queries = useQueryClient();
   const router = useRouter();
+  const [password, setPassword] = useState(false);
   const leave = async (): Promise<void> => {
     try {
       await signOut(queries);
@@ -112,24 +114,32 @@ function PersonMenu({ session }: { session: Session }) {
     }
   };
   return (
-    <Menu
-      trigger={
-        <button type="button" className="button ghost" aria-label={`Menu of ${session.display_name}`}>
-          <Icon name="user" />
-          <span className="hide-narrow cut person">{session.display_name}</span>
-          <Icon name="down" className="hide-narrow" />
-        </button>
-      }
-    >
-      <p className="menu-label">
-        {session.display_name} · {session.role.replace('_', '-')}
-      </p>
-      <MenuLine />
-      <MenuChoice label="Theme" value={theme} onChange={setTheme} choices={THEMES} />
-      <MenuLine />
-      <MenuItem icon="out" onSelect={() => void leave()}>
-        Sign out
-      </MenuItem>
-    </Menu>
+    <>
+      <Menu
+        trigger={
+          <button type="button" className="button ghost" aria-label={`Menu of ${session.display_name}`}>
+            <Icon name="user" />
+            <span className="hide-narrow cut person">{session.display_name}</span>
+            <Icon name="down" className="hide-narrow" />
+          </button>
+        }
+      >
+        <p className="menu-label">
+          {session.display_name} · {session.role.replace('_', '-')}
+        </p>
+        <MenuLine />
+        <MenuChoice label="Theme" value={theme} onChange={setTheme} choices={THEMES} />
+        <MenuLine />
+        {session.method === 'password' && <MenuItem onSelect={() => setPassword(true)}>Change password…</MenuItem>}
+        <MenuItem icon="out" onSelect={() => void leave()}>
+          Sign out
+        </MenuItem>
+      </Menu>
+      {password && session.user != null && (
+        <Suspense fallback={null}>
+          <OwnPassword user={session.user} onClose={() => setPassword(false)} />
+        </Suspense>
+      )}
+    </>
   );
 }

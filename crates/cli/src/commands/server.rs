@@ -294,6 +294,7 @@ fn announce(
     }
     let style = Style::stdout();
     output::line(&format!("Fleetfoot {VERSION} is listening on {}", style.bold(url)))?;
+    output::line(&format!("  dashboard    {url}/ui/"))?;
     output::line(&format!("  state        {}", data.display()))?;
     if let Some(runner) = runner {
         output::line(&format!(
