@@ -62,7 +62,7 @@ for (const theme of ['light', 'dark'] as const) {
     const job = jobs.find((each) => each.key === 'test')?.id;
     await shoot('job', `/ui/runs/${failed}/jobs/${job}`, (at) => at.getByRole('region', { name: 'Log', exact: true }).getByText('expected 4').first().waitFor());
     await shoot('fleet', '/ui/runners', (at) => at.getByRole('link', { name: 'local' }).first().waitFor());
-    await shoot('audit', '/ui/admin/audit', (at) => at.getByRole('row').nth(5).waitFor());
+    await shoot('audit', '/ui/admin/audit', (at) => at.getByRole('row').nth(1).waitFor());
     await watched.context.close();
   });
 }
