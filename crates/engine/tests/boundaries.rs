@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Job, run_step, uses_step, workflow};
+use fleetfoot_driver_gvisor::{GvisorDriver, GvisorOptions};
 use fleetfoot_driver_sandbox::{SandboxDriver, SandboxOptions};
 use fleetfoot_engine::Fence;
 use fleetfoot_model::boundary::Boundary;
@@ -33,6 +34,24 @@ async fn sandbox(job: &Job) -> Option<Fence> {
         return None;
     }
     Some(Fence::of(Arc::new(SandboxDriver::new(options).unwrap())))
+}
+
+/// A driver of gVisor cells, or the reason why there is none.
+async fn gvisor(job: &Job) -> Option<Fence> {
+    let scratch = job.dir.path().join("probe");
+    std::fs::create_dir(&scratch).unwrap();
+    let probe = GvisorDriver::probe(GvisorOptions::default(), &scratch).await;
+    if !probe.usable {
+        eprintln!("skipped: no gVisor on this machine: {probe:#?}");
+        return None;
+    }
+    let options = GvisorOptions {
+        tag: format!("test-{}", common::unique()),
+        platform: probe.platform,
+        state: Some(scratch),
+        ..GvisorOptions::default()
+    };
+    Some(Fence::of(Arc::new(GvisorDriver::new(options).unwrap())))
 }
 
 /// Runs all workflows, in places that `place` gives.
@@ -66,6 +85,11 @@ async fn in_a_process() {
 #[tokio::test]
 async fn in_a_sandbox() {
     run_all(Boundary::Sandbox, sandbox).await;
+}
+
+#[tokio::test]
+async fn in_gvisor() {
+    run_all(Boundary::Gvisor, gvisor).await;
 }
 
 /// An action of another repository, in a mirror.

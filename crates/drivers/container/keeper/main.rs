@@ -366,6 +366,10 @@ fn parent_of(text: &[u8]) -> Option<i32> {
     Some(parent)
 }
 
+/// How often, and after how many nanoseconds, a program that is nowhere is looked for again.
+const LOOKS: usize = 3;
+const LOOK_AGAIN_NS: usize = 30_000_000;
+
 /// The new process on its way to being the program.
 unsafe fn lead(plan: &Plan, stdio: [i32; 3], report: i32) -> ! {
     setsid();
@@ -383,6 +387,21 @@ unsafe fn lead(plan: &Plan, stdio: [i32; 3], report: i32) -> ! {
     if rc < 0 {
         failed(b'W', -rc as i32)
     }
+    let mut error = search(plan);
+    // Seen at Docker, once in hundreds of starts: in its first moments a container does not find
+    // programs that are there. Only who fails pays for looking again.
+    for _ in 0..LOOKS {
+        if error != ENOENT {
+            break;
+        }
+        pause(LOOK_AGAIN_NS);
+        error = search(plan);
+    }
+    failed(b'E', error)
+}
+
+/// Becomes the first program that can be executed; comes back with the error if none can.
+unsafe fn search(plan: &Plan) -> i32 {
     let mut error = ENOENT;
     for i in 0..plan.programs {
         let rc = -execve(plan.pointer(i), plan.argv(), plan.envp()) as i32;
@@ -394,7 +413,7 @@ unsafe fn lead(plan: &Plan, stdio: [i32; 3], report: i32) -> ! {
             }
         }
     }
-    failed(b'E', error)
+    error
 }
 
 /// What the runner wants to be run, as it laid it out: four counts (programs,
