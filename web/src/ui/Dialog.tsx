@@ -33,7 +33,8 @@ export function Dialog(props: {
               <Icon name="cross" />
             </Base.Close>
           </div>
-          <div className="dialog-body">
+          {/* It scrolls where it is higher than the window: then keys must reach it. */}
+          <div className="dialog-body" tabIndex={0}>
             {props.description && <Base.Description className="muted">{props.description}</Base.Description>}
             {props.children}
           </div>
