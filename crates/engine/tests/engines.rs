@@ -25,6 +25,8 @@ fn on(engine: &PrivateEngine, mut job: Job) -> Job {
         endpoint: Endpoint::Socket(engine.socket()),
         directory: Some(job.dir.path().join("containers")),
         pull: Pull::Missing,
+        // Nothing is made ahead, so that nothing may be left.
+        spare_networks: 0,
         ..ContainerOptions::default()
     };
     let containers = Arc::new(ContainerEngine::new(options).unwrap());
