@@ -65,7 +65,8 @@ async fn a_job_container_with_a_service(engine: &PrivateEngine) {
     let script = r#"
         echo "$0 | $GITHUB_WORKSPACE | $HOME | $RUNNER_TEMP | $OF_CONTAINER"
         test -n "${{ job.container.network }}" && echo "a network"
-        wget -q -O - http://web/page
+        # Podman's name server may answer for a moment with what was there before.
+        for try in 1 2 3 4 5 6 7 8 9; do wget -q -O - http://web/page 2>/dev/null && break; sleep 1; done
         test -e /var/run/docker.sock || echo "no socket"
         echo text > made; mkdir -p deep/er; echo text > deep/er/made; chmod 700 deep
     "#;
