@@ -98,7 +98,10 @@ impl PrivateEngine {
         let directory = tempfile::Builder::new().prefix("ffe").tempdir_in("/tmp").expect("a directory");
         let child = match kind {
             EngineKind::Docker => docker(directory.path(), insecure),
-            EngineKind::Podman => podman(directory.path(), insecure),
+            EngineKind::Podman => {
+                forget_names();
+                podman(directory.path(), insecure)
+            }
         };
         let mut engine = Self { kind, child, directory };
         let mut state = None;
@@ -456,5 +459,14 @@ fn full_root(root: &Path) {
         if word.starts_with('/') && word.contains(".so") {
             copy(Path::new(word.trim_end_matches(':')));
         }
+    }
+}
+
+/// Podman's name server keeps the names of networks in one place for the whole machine: what an engine
+/// that was ended left there would answer for new containers with the same addresses.
+fn forget_names() {
+    let entries = std::fs::read_dir("/run/containers/networks/aardvark-dns").into_iter().flatten().flatten();
+    for entry in entries.filter(|e| e.file_name().to_string_lossy().starts_with("fleetfoot-")) {
+        let _ = std::fs::remove_file(entry.path());
     }
 }
