@@ -8,7 +8,7 @@ LISTEN := $(or $(FLEETFOOT_LISTEN),127.0.0.1:7878)
 # A toolchain that rustup has just installed is not on the PATH of this shell yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help up down status build web dashboard test lint bench screenshots fuzz docs tools
+.PHONY: help up down status build image web dashboard test lint bench screenshots fuzz docs tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ status: ## Say whether it runs
 
 build: tools dashboard ## Build the release binary, with the dashboard if npm is there
 	@cargo build --release --locked -p fleetfoot
+
+image: build ## Make the container image fleetfoot:VERSION of the program
+	@scripts/image.sh $(BINARY) "fleetfoot:$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
 
 web: ## Build the dashboard into web/dist; the next build embeds it
 	@scripts/web.sh need

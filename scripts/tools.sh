@@ -12,6 +12,7 @@ need git git
 need curl curl
 if [ "$want" = test ]; then
     need python3 python3
+    python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
     need node nodejs
     need npm npm
     # Tests of the dashboard drive it.
@@ -24,6 +25,8 @@ if [ "$want" = test ]; then
         PATH=$PATH:/usr/sbin:/sbin
         need dockerd docker.io
         need docker docker.io
+        need docker-compose docker-compose
+        need systemd-analyze systemd
         need podman podman
         need runc runc
         need runsc runsc
@@ -90,4 +93,5 @@ if [ "$want" = test ]; then
         fi
     done
     scripts/npm-tools.sh
+    scripts/python-tools.sh
 fi

@@ -17,6 +17,7 @@ pub(crate) mod repo;
 pub(crate) mod run;
 pub(crate) mod runner;
 pub(crate) mod runner_boundaries;
+pub(crate) mod runner_fleet;
 pub(crate) mod scope;
 pub(crate) mod secret;
 pub(crate) mod server;

@@ -2,6 +2,7 @@
 //! runner does is in the crate of that name.
 
 use crate::commands::runner_boundaries::{self, BoundarySettings, PruneArgs};
+use crate::commands::runner_fleet;
 use crate::error::{CliError, Exit, Result};
 use crate::local_runner::{no_processes, not_ready};
 use crate::logging;
@@ -20,9 +21,14 @@ use std::sync::Arc;
 /// Name of the file that `setup` writes unless told otherwise.
 const CONFIG_FILE: &str = "fleetfoot-runner.toml";
 
-/// Set up, register and run a runner on this machine
+/// Set up, register and run a runner on this machine; see and steer those of a server
 #[derive(Subcommand, Debug)]
 pub(crate) enum RunnerCommand {
+    List(runner_fleet::ListArgs),
+    Drain(runner_fleet::DrainArgs),
+    Resume(runner_fleet::ResumeArgs),
+    Label(runner_fleet::LabelArgs),
+    Remove(runner_fleet::RemoveArgs),
     Setup(SetupArgs),
     Register(RegisterArgs),
     Up(UpArgs),
@@ -352,6 +358,11 @@ impl From<UpError> for CliError {
 
 pub(crate) async fn run(command: RunnerCommand, format: Format) -> Result {
     match command {
+        RunnerCommand::List(args) => runner_fleet::list(args, format).await,
+        RunnerCommand::Drain(args) => runner_fleet::drain(args, format).await,
+        RunnerCommand::Resume(args) => runner_fleet::resume(args, format).await,
+        RunnerCommand::Label(args) => runner_fleet::label(args, format).await,
+        RunnerCommand::Remove(args) => runner_fleet::remove(args, format).await,
         RunnerCommand::Setup(args) => setup(&args, format),
         RunnerCommand::Register(args) => register(&args.settings, format).await,
         RunnerCommand::Up(args) => up(&args.settings, format).await,

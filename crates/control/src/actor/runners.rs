@@ -56,6 +56,10 @@ impl Actor {
         let (acknowledged, unknown) = self.take_reports(runner, request.attempts, batch);
         self.lose_unlisted(runner, &listed, batch);
         let at_once = request.wait_ms == 0;
+        // Whoever drains and holds nothing ends when it reads the answer; nobody shall wait for the silence.
+        if request.draining && listed.is_empty() {
+            self.state.scheduler.runner_left(runner, now);
+        }
         if let Some(session) = self.state.runners.get_mut(&runner) {
             session.wait = Some(Wait { reply, acknowledged, unknown, draining: request.draining, at_once });
         }
@@ -405,7 +409,7 @@ impl Actor {
             RunnerState::Draining => session.draining = true,
             RunnerState::Offline => {
                 session.connected = false;
-                self.state.scheduler.runner_disconnected(runner, now);
+                self.state.scheduler.runner_left(runner, now);
                 return Ok(());
             }
             // Idle and busy follow from what it holds.

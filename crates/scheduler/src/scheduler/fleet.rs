@@ -312,11 +312,20 @@ impl Scheduler {
     /// A runner's connection broke: it gets nothing new, and if it is not heard
     /// within the grace it is offline and its leases expire.
     pub fn runner_disconnected(&mut self, runner: RunnerId, now: Timestamp) {
+        self.lost_sight_of(runner, now + self.config.disconnect_grace, now);
+    }
+
+    /// A runner said goodbye: the same, but it is offline at once, unless a lease is on its way to it.
+    pub fn runner_left(&mut self, runner: RunnerId, now: Timestamp) {
+        self.lost_sight_of(runner, now, now);
+    }
+
+    fn lost_sight_of(&mut self, runner: RunnerId, offline_at: Timestamp, now: Timestamp) {
         let Some(&at) = self.fleet.by_id.get(&runner) else { return };
         let grace = now + self.config.disconnect_grace;
         let runner = &mut self.fleet.all[at];
         runner.connected = false;
-        runner.offline_at = runner.offline_at.min(grace);
+        runner.offline_at = runner.offline_at.min(offline_at);
         runner.leases.iter_mut().for_each(|l| l.expires = l.expires.min(grace));
         self.runner_changed(at);
     }

@@ -24,3 +24,9 @@ test('scripts are ones that a shell can read', () => {
     expect(() => execFileSync('sh', ['-n'], { input: way.text(odd) })).not.toThrow();
   }
 });
+
+test.each(WAYS.map((way) => [way.id, way] as const))('what is shown for %s is what the tests of the program run', async (id, way) => {
+  // crates/cli/tests/ways.rs takes these files as they are: systemd, Compose and the schema of Kubernetes judge them.
+  const shown = way.text({ server: 'https://ci.example.org', token: 'ffreg_example', labels: ['linux', 'big box'], version: '0.1.0' });
+  await expect(`${shown.trimEnd()}\n`).toMatchFileSnapshot(`ways/${id}.txt`);
+});

@@ -31,6 +31,11 @@ function yaml(text: string): string {
   return JSON.stringify(text);
 }
 
+/** A text for YAML whose reader replaces variables: both Compose and Kubernetes take two dollars for one. */
+function literal(text: string): string {
+  return yaml(text.replaceAll('$', '$$$$'));
+}
+
 function labelFlags(labels: readonly string[]): string {
   return labels.map((label) => ` --label ${quoted(label)}`).join('');
 }
@@ -78,11 +83,12 @@ function compose({ server, token, labels, version }: Registration): string {
     image: ${yaml(`fleetfoot:${version}`)}
     command: [runner, up]
     restart: unless-stopped
+    # What runs is finished before it stops.
+    stop_grace_period: 1h
     environment:
-      FLEETFOOT_RUNNER_SERVER: ${yaml(server)}
-      FLEETFOOT_RUNNER_TOKEN: ${yaml(token)}
-      FLEETFOOT_RUNNER_LABELS: ${yaml(labels.join(','))}
-      FLEETFOOT_RUNNER_WORK_DIR: /var/lib/fleetfoot-runner
+      FLEETFOOT_RUNNER_SERVER: ${literal(server)}
+      FLEETFOOT_RUNNER_TOKEN: ${literal(token)}
+      FLEETFOOT_RUNNER_LABELS: ${literal(labels.join(','))}
     volumes:
       - runner:/var/lib/fleetfoot-runner
 volumes:
@@ -112,14 +118,17 @@ spec:
     metadata:
       labels: { app: fleetfoot-runner }
     spec:
+      # What runs is finished before the pod goes.
+      terminationGracePeriodSeconds: 3600
+      automountServiceAccountToken: false
+      securityContext: { runAsNonRoot: true, runAsUser: 1000, runAsGroup: 1000, fsGroup: 1000 }
       containers:
         - name: runner
           image: ${yaml(`fleetfoot:${version}`)}
           args: [runner, up]
           env:
-            - { name: FLEETFOOT_RUNNER_SERVER, value: ${yaml(server)} }
-            - { name: FLEETFOOT_RUNNER_LABELS, value: ${yaml(labels.join(','))} }
-            - { name: FLEETFOOT_RUNNER_WORK_DIR, value: /var/lib/fleetfoot-runner }
+            - { name: FLEETFOOT_RUNNER_SERVER, value: ${literal(server)} }
+            - { name: FLEETFOOT_RUNNER_LABELS, value: ${literal(labels.join(','))} }
             - name: FLEETFOOT_RUNNER_TOKEN
               valueFrom:
                 secretKeyRef: { name: fleetfoot-runner, key: token }
@@ -135,12 +144,12 @@ spec:
 END`;
 }
 
-const IMAGE = 'The image is the binary on any base with a shell and git: FROM debian, COPY fleetfoot, ENTRYPOINT ["fleetfoot"].';
+const IMAGE = 'The image is made by `make image` in a clone of Fleetfoot;';
 
 /** Every way, the simplest first. */
 export const WAYS: readonly Way[] = [
   { id: 'shell', label: 'Shell', note: 'On the machine that shall run jobs, with the binary on its PATH:', text: shell },
   { id: 'systemd', label: 'systemd', note: 'A service that starts with the machine; the binary lies in /usr/local/bin:', text: systemd },
-  { id: 'compose', label: 'Docker Compose', note: `compose.yaml, then docker compose up -d. ${IMAGE}`, text: compose },
-  { id: 'kubernetes', label: 'Kubernetes', note: `A runner that keeps its identity when its pod moves. ${IMAGE}`, text: kubernetes },
+  { id: 'compose', label: 'Docker Compose', note: `compose.yaml, then docker compose up -d. ${IMAGE} tell Compose where you pushed it.`, text: compose },
+  { id: 'kubernetes', label: 'Kubernetes', note: `A runner that keeps its identity when its pod moves. ${IMAGE} name the registry to which you pushed it.`, text: kubernetes },
 ];

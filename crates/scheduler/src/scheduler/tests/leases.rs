@@ -93,6 +93,26 @@ fn a_broken_connection_shortens_everything_to_the_grace() {
 }
 
 #[test]
+fn a_runner_that_left_is_offline_at_once_and_may_come_back() {
+    let mut s = new();
+    s.runner_seen(runner(1, 2), T0);
+    s.runner_left(RunnerId(1), T0 + secs(2));
+    s.check();
+    assert_eq!(s.tick(T0 + secs(2)), [offline(1)]);
+    s.enqueue(job(1), T0 + secs(3));
+    assert_eq!(dispatch(&mut s, T0 + secs(3)), []);
+    s.heartbeat(RunnerId(1), &[], T0 + secs(4));
+    assert_eq!(dispatch(&mut s, T0 + secs(4)), [(1, 1)]);
+
+    // A lease that was on its way when it left is not lost with it.
+    let mut s = busy();
+    s.runner_left(RunnerId(1), T0 + secs(2));
+    s.check();
+    assert_eq!(s.tick(T0 + secs(2)), []);
+    assert_eq!(s.tick(T0 + secs(12)), [offline(1), expired(1, 1)]);
+}
+
+#[test]
 fn a_runner_that_comes_back_within_the_grace_keeps_its_jobs() {
     let mut s = busy();
     s.runner_seen(runner(1, 2), T0);

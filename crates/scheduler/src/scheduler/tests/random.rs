@@ -15,7 +15,8 @@ enum Event {
     Finish(u64, bool),
     Offer(RunnerOffer),
     Heartbeat(u64, bool),
-    Disconnect(u64),
+    /// A broken connection, or a goodbye.
+    Disconnect(u64, bool),
     RemoveRunner(u64),
     ClaimsOnly(u64, bool),
     AdmitRun(u64, Concurrency),
@@ -104,7 +105,7 @@ fn event() -> impl Strategy<Value = Event> {
         8 => (job.clone(), prop::bool::weighted(0.3)).prop_map(|(j, retry)| Event::Finish(j, retry)),
         6 => offered().prop_map(Event::Offer),
         8 => (1..6u64, prop::bool::weighted(0.6)).prop_map(|(r, all)| Event::Heartbeat(r, all)),
-        1 => (1..6u64).prop_map(Event::Disconnect),
+        1 => (1..6u64, any::<bool>()).prop_map(|(r, left)| Event::Disconnect(r, left)),
         1 => (1..6u64).prop_map(Event::RemoveRunner),
         1 => (1..6u64, any::<bool>()).prop_map(|(r, only)| Event::ClaimsOnly(r, only)),
         2 => (run.clone(), concurrency()).prop_map(|(r, c)| Event::AdmitRun(r, c)),
@@ -139,7 +140,7 @@ impl World {
             }
             Event::Offer(offer) => self.offer(offer),
             Event::Heartbeat(id, all) => self.heartbeat(id, all),
-            Event::Disconnect(id) => self.disconnect(id),
+            Event::Disconnect(id, left) => self.disconnect(id, left),
             Event::RemoveRunner(id) => self.remove_runner(id),
             Event::ClaimsOnly(id, only) => {
                 if let Some(r) = self.m.runners.get_mut(&id) {
@@ -192,11 +193,13 @@ impl World {
             connected: true,
             online: true,
             heard: self.now,
+            left: false,
             claims_only: false,
             used: self.m.used.contains(&id),
         };
         let known = self.m.runners.entry(id).or_insert(fresh);
         (known.offer, known.connected, known.online, known.heard) = (offer.clone(), true, true, self.now);
+        known.left = false;
         self.s.runner_seen(offer, self.now);
         vec![]
     }
@@ -204,7 +207,7 @@ impl World {
     fn heartbeat(&mut self, id: u64, all: bool) -> Vec<Action> {
         let holding: Vec<AttemptRef> = if all { self.s.jobs_of(RunnerId(id)) } else { vec![] };
         if let Some(r) = self.m.runners.get_mut(&id) {
-            (r.connected, r.online, r.heard) = (true, true, self.now);
+            (r.connected, r.online, r.heard, r.left) = (true, true, self.now, false);
         }
         for attempt in &holding {
             let job = self.m.jobs.get_mut(&attempt.job.0).unwrap();
@@ -216,15 +219,18 @@ impl World {
         vec![]
     }
 
-    fn disconnect(&mut self, id: u64) -> Vec<Action> {
+    fn disconnect(&mut self, id: u64, left: bool) -> Vec<Action> {
         let grace = self.now + secs(10);
         if let Some(r) = self.m.runners.get_mut(&id) {
-            r.connected = false;
+            (r.connected, r.left) = (false, r.left || left);
         }
         for job in self.m.jobs.values_mut().filter(|j| j.at == Where::Running(id)) {
             job.lease = job.lease.map(|t| t.min(grace));
         }
-        self.s.runner_disconnected(RunnerId(id), self.now);
+        match left {
+            true => self.s.runner_left(RunnerId(id), self.now),
+            false => self.s.runner_disconnected(RunnerId(id), self.now),
+        }
         vec![]
     }
 
@@ -322,7 +328,7 @@ impl World {
         actions.retain(|action| {
             let Action::RunnerOffline { runner } = action else { return true };
             let r = self.m.runners.get_mut(&runner.0).unwrap();
-            assert!(now.since(r.heard) >= secs(10), "{runner} was heard just now");
+            assert!(r.left || now.since(r.heard) >= secs(10), "{runner} was heard just now");
             r.online = false;
             let holds =
                 self.m.jobs.iter().any(|(id, j)| j.at == Where::Running(runner.0) && alive.contains(id));

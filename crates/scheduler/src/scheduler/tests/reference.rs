@@ -33,6 +33,8 @@ pub(super) struct RefRunner {
     pub(super) connected: bool,
     pub(super) online: bool,
     pub(super) heard: Timestamp,
+    /// It said goodbye and was not heard since.
+    pub(super) left: bool,
     pub(super) claims_only: bool,
     pub(super) used: bool,
 }
