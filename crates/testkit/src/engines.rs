@@ -13,6 +13,8 @@
 //!   below the hard limit, which a root without `CAP_SYS_RESOURCE` cannot
 //!   raise. Its health checks need systemd; drivers have to do without.
 
+use crate::roots::{full_root, small_root};
+use crate::users::User;
 use crate::wait::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -36,6 +38,8 @@ pub enum EngineKind {
     Docker,
     /// `podman system service`.
     Podman,
+    /// The same for an ordinary user, who has no rights on the machine.
+    RootlessPodman,
 }
 
 impl EngineKind {
@@ -44,7 +48,16 @@ impl EngineKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Docker => "docker",
-            Self::Podman => "podman",
+            Self::Podman | Self::RootlessPodman => "podman",
+        }
+    }
+
+    /// Its name, and what is special about it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::RootlessPodman => "podman without root",
+            other => other.name(),
         }
     }
 }
@@ -54,6 +67,8 @@ impl EngineKind {
 pub struct PrivateEngine {
     kind: EngineKind,
     child: Child,
+    /// Whose it is, if not root's.
+    user: Option<User>,
     directory: TempDir,
 }
 
@@ -73,6 +88,9 @@ pub fn engine_missing(kind: EngineKind) -> Option<String> {
     let needed: &[&str] = match kind {
         EngineKind::Docker => &["dockerd", "docker", "containerd", "runc", "iptables", "busybox", "tar"],
         EngineKind::Podman => &["podman", "conmon", "runc", "iptables", "busybox", "tar"],
+        EngineKind::RootlessPodman => {
+            &["podman", "conmon", "runc", "busybox", "tar", "newuidmap", "slirp4netns", "setpriv", "unshare"]
+        }
     };
     let missing: Vec<&str> = needed.iter().copied().filter(|p| !has(p)).collect();
     (!missing.is_empty())
@@ -90,20 +108,26 @@ impl PrivateEngine {
         if let Some(reason) = engine_missing(kind) {
             #[expect(clippy::print_stderr, reason = "tests say why something was not tested")]
             {
-                eprintln!("skipped: {}: {reason}", kind.name());
+                eprintln!("skipped: {}: {reason}", kind.label());
             }
             return None;
         }
         // Names of sockets are short.
         let directory = tempfile::Builder::new().prefix("ffe").tempdir_in("/tmp").expect("a directory");
+        let user = (kind == EngineKind::RootlessPodman).then(|| User::new(directory.path()));
         let child = match kind {
             EngineKind::Docker => docker(directory.path(), insecure),
             EngineKind::Podman => {
                 forget_names();
-                podman(directory.path(), insecure)
+                podman(directory.path(), insecure, None)
+            }
+            EngineKind::RootlessPodman => {
+                let id = user.as_ref().map(User::id);
+                std::os::unix::fs::chown(directory.path(), id, id).expect("an owner");
+                podman(directory.path(), insecure, user.as_ref())
             }
         };
-        let mut engine = Self { kind, child, directory };
+        let mut engine = Self { kind, child, user, directory };
         let mut state = None;
         wait_until(&format!("{} to answer\n{}", kind.name(), engine.log()), PATIENCE, || {
             state = engine.child.try_wait().expect("the state of the engine");
@@ -113,7 +137,7 @@ impl PrivateEngine {
         engine.import(SMALL_IMAGE, &small_root(engine.directory.path()));
         #[expect(clippy::print_stderr, reason = "tests say what was tested")]
         {
-            eprintln!("tested: {} at {}", kind.name(), engine.socket().display());
+            eprintln!("tested: {} at {}", kind.label(), engine.socket().display());
         }
         Some(engine)
     }
@@ -159,7 +183,7 @@ impl PrivateEngine {
                 command.env("DOCKER_CONFIG", self.directory.path());
                 command
             }
-            EngineKind::Podman => {
+            EngineKind::Podman | EngineKind::RootlessPodman => {
                 let mut command = Command::new("podman");
                 command.arg("--url").arg(format!("unix://{}", self.socket().display()));
                 command
@@ -191,6 +215,23 @@ impl PrivateEngine {
         assert!(packed.success(), "tar of {}", root.display());
         let _ = self.output(&["import", &tar.display().to_string(), name]);
         let _ = fs::remove_file(tar);
+    }
+
+    /// The ordinary user whose engine it is, or who is let in: an engine of root gives such a user its
+    /// socket, as membership in its group does.
+    ///
+    /// # Panics
+    /// If the socket is not the test's.
+    #[must_use]
+    pub fn user(&self) -> User {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        if let Some(user) = &self.user {
+            return user.clone();
+        }
+        let user = User::new(self.directory.path());
+        chown(self.socket(), None, Some(user.id())).expect("the group of the socket");
+        fs::set_permissions(self.socket(), fs::Permissions::from_mode(0o660)).expect("rights of the socket");
+        user
     }
 
     /// Adds the image with the shell, git, node and coreutils of this machine, as far as it has them.
@@ -236,6 +277,9 @@ impl Drop for PrivateEngine {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(user) = &self.user {
+            user.end_processes();
+        }
         end_leftovers(self.directory.path());
         unmount_below(self.directory.path());
     }
@@ -304,7 +348,7 @@ fn docker(directory: &Path, insecure: &[String]) -> Child {
     log_to(directory, &mut command)
 }
 
-fn podman(directory: &Path, insecure: &[String]) -> Child {
+fn podman(directory: &Path, insecure: &[String], user: Option<&User>) -> Child {
     let path = |name: &str| directory.join(name).display().to_string();
     let write = |name: &str, text: String| fs::write(directory.join(name), text).expect("a configuration");
     let most = rustix::process::getrlimit(rustix::process::Resource::Nproc).maximum;
@@ -320,146 +364,13 @@ fn podman(directory: &Path, insecure: &[String]) -> Child {
         insecure.iter().map(|r| format!("[[registry]]\nlocation = \"{r}\"\ninsecure = true\n")).collect();
     write("registries.conf", format!("unqualified-search-registries = [\"docker.io\"]\n{registries}"));
     write("policy.json", "{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}".into());
-    let mut command = Command::new("podman");
+    let mut command = user.map_or_else(|| Command::new("podman"), |user| user.command_with_ids("podman"));
     command.args(["--root", &path("graph"), "--runroot", &path("run"), "--tmpdir", &path("tmp")]);
     command.args(["--network-config-dir", &path("networks"), "--storage-driver", "overlay"]);
     command.args(["system", "service", "--time", "0"]).arg(format!("unix://{}", path("s.sock")));
     command.env("CONTAINERS_CONF", path("containers.conf"));
     command.env("CONTAINERS_REGISTRIES_CONF", path("registries.conf"));
     log_to(directory, &mut command)
-}
-
-/// A root with busybox under all its names.
-fn small_root(directory: &Path) -> PathBuf {
-    let root = directory.join("small");
-    skeleton(&root);
-    busybox(&root);
-    root
-}
-
-fn skeleton(root: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    for name in ["bin", "etc", "tmp", "root", "usr/bin", "home/user", "var/tmp"] {
-        fs::create_dir_all(root.join(name)).expect("a directory");
-    }
-    for name in ["tmp", "var/tmp"] {
-        fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o1777)).expect("rights");
-    }
-    let users = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n";
-    fs::write(root.join("etc/passwd"), users).expect("users");
-    fs::write(root.join("etc/group"), "root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n").expect("groups");
-}
-
-fn busybox(root: &Path) {
-    let program =
-        ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|p| Path::new(p).exists()).expect("busybox");
-    fs::copy(program, root.join("bin/busybox")).expect("a copy");
-    let list = Command::new(program).arg("--list").output().expect("the names of busybox");
-    for name in String::from_utf8_lossy(&list.stdout).lines() {
-        let _ = std::os::unix::fs::symlink("busybox", root.join("bin").join(name));
-    }
-}
-
-/// A root with programs of this machine and the libraries that they need.
-fn full_root(root: &Path) {
-    skeleton(root);
-    let copy = |from: &Path| {
-        let to = root.join(from.strip_prefix("/").unwrap_or(from));
-        if to.exists() {
-            return;
-        }
-        fs::create_dir_all(to.parent().expect("a parent")).expect("directories");
-        let _ = fs::copy(from, &to);
-    };
-    let programs = [
-        "bash",
-        "sh",
-        "cat",
-        "ls",
-        "cp",
-        "mv",
-        "rm",
-        "mkdir",
-        "rmdir",
-        "chmod",
-        "chown",
-        "touch",
-        "echo",
-        "printf",
-        "env",
-        "id",
-        "sleep",
-        "true",
-        "false",
-        "head",
-        "tail",
-        "wc",
-        "tr",
-        "sort",
-        "grep",
-        "sed",
-        "find",
-        "tar",
-        "gzip",
-        "date",
-        "uname",
-        "pwd",
-        "test",
-        "expr",
-        "seq",
-        "tee",
-        "cut",
-        "basename",
-        "dirname",
-        "readlink",
-        "ln",
-        "stat",
-        "git",
-        "node",
-        "python3",
-        "mktemp",
-        "hostname",
-        "ps",
-        "kill",
-        "awk",
-        "mawk",
-        "xargs",
-        "cmp",
-        "diff",
-        "sha256sum",
-        "mkfifo",
-    ];
-    let mut found = Vec::new();
-    for name in programs {
-        let places = ["/usr/bin", "/bin", "/usr/local/bin"];
-        if let Some(path) = places.iter().map(|d| Path::new(d).join(name)).find(|p| p.exists()) {
-            let real = fs::canonicalize(&path).expect("a program");
-            copy(&real);
-            let target = root.join("usr/bin").join(name);
-            if !target.exists() {
-                let _ = fs::copy(&real, &target);
-            }
-            let short = root.join("bin").join(name);
-            if !short.exists() {
-                let _ = std::os::unix::fs::symlink(format!("/usr/bin/{name}"), short);
-            }
-            found.push(real);
-        }
-    }
-    for helper in
-        ["/usr/lib/git-core/git", "/usr/lib/git-core/git-remote-https", "/usr/lib/git-core/git-remote-http"]
-    {
-        if Path::new(helper).exists() {
-            copy(Path::new(helper));
-            found.push(helper.into());
-        }
-    }
-    let linked = Command::new("ldd").args(&found).output().expect("ldd");
-    for word in String::from_utf8_lossy(&linked.stdout).split_whitespace() {
-        if word.starts_with('/') && word.contains(".so") {
-            copy(Path::new(word.trim_end_matches(':')));
-        }
-    }
 }
 
 /// Podman's name server keeps the names of networks in one place for the whole machine: what an engine

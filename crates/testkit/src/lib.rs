@@ -10,6 +10,8 @@ mod git;
 mod holding_runner;
 mod process;
 mod registry;
+mod roots;
+mod users;
 mod wait;
 
 pub use engines::{EngineKind, FULL_IMAGE, PrivateEngine, SMALL_IMAGE, engine_missing};
@@ -20,4 +22,5 @@ pub use git::GitRepository;
 pub use holding_runner::HoldingRunner;
 pub use process::{Finished, Fleetfoot, TestRunner, TestServer, resident_bytes};
 pub use registry::FakeRegistry;
+pub use users::User;
 pub use wait::{wait_until, wait_until_async};

@@ -38,6 +38,11 @@ unsafe extern "C" fn keeper_main(stack: *const usize) -> ! {
     if argc >= 4 && byte(*argv.add(1)) == b'o' {
         own(argc, argv)
     }
+    // `keep MEMORY PROCESSES` where no control group holds them.
+    if argc >= 4 {
+        limit(RLIMIT_DATA, number(*argv.add(2)));
+        limit(RLIMIT_NPROC, number(*argv.add(3)));
+    }
     keep(envp)
 }
 
@@ -45,7 +50,7 @@ unsafe fn byte(at: *const u8) -> u8 {
     *at
 }
 
-/// Connects, says its environment, and serves.
+/// Connects, says what it finds, and serves.
 unsafe fn keep(envp: *const *const u8) -> ! {
     // Nobody inside may look into this process, trace it, or take its descriptors.
     prctl(PR_SET_DUMPABLE, 0);
@@ -53,6 +58,7 @@ unsafe fn keep(envp: *const *const u8) -> ! {
     if control < 0 {
         exit(120)
     }
+    write_all(control as i32, &file_system(c"/".as_ptr() as *const u8).to_le_bytes());
     say_environment(control as i32, envp);
     let signals = block_signals(SIGCHLD | SIGTERM);
     loop {
@@ -366,10 +372,6 @@ fn parent_of(text: &[u8]) -> Option<i32> {
     Some(parent)
 }
 
-/// How often, and after how many nanoseconds, a program that is nowhere is looked for again.
-const LOOKS: usize = 3;
-const LOOK_AGAIN_NS: usize = 30_000_000;
-
 /// The new process on its way to being the program.
 unsafe fn lead(plan: &Plan, stdio: [i32; 3], report: i32) -> ! {
     setsid();
@@ -387,17 +389,7 @@ unsafe fn lead(plan: &Plan, stdio: [i32; 3], report: i32) -> ! {
     if rc < 0 {
         failed(b'W', -rc as i32)
     }
-    let mut error = search(plan);
-    // Seen at Docker, once in hundreds of starts: in its first moments a container does not find
-    // programs that are there. Only who fails pays for looking again.
-    for _ in 0..LOOKS {
-        if error != ENOENT {
-            break;
-        }
-        pause(LOOK_AGAIN_NS);
-        error = search(plan);
-    }
-    failed(b'E', error)
+    failed(b'E', search(plan))
 }
 
 /// Becomes the first program that can be executed; comes back with the error if none can.
@@ -471,7 +463,7 @@ impl Plan {
 
 /// `own UID GID PATH...`: gives everything below the paths to a user.
 unsafe fn own(argc: usize, argv: *const *const u8) -> ! {
-    let (uid, gid) = (number(*argv.add(2)), number(*argv.add(3)));
+    let (uid, gid) = (number(*argv.add(2)) as u32, number(*argv.add(3)) as u32);
     let mut failures = 0;
     for i in 4..argc {
         own_below(AT_FDCWD, *argv.add(i), uid, gid, &mut failures, 0);
@@ -501,10 +493,10 @@ unsafe fn own_below(dir: i32, name: *const u8, uid: u32, gid: u32, failures: &mu
     close(fd as i32);
 }
 
-unsafe fn number(text: *const u8) -> u32 {
-    let (mut value, mut at) = (0u32, text);
+unsafe fn number(text: *const u8) -> u64 {
+    let (mut value, mut at) = (0u64, text);
     while (*at).is_ascii_digit() {
-        value = value.wrapping_mul(10).wrapping_add((*at - b'0') as u32);
+        value = value.wrapping_mul(10).wrapping_add((*at - b'0') as u64);
         at = at.add(1);
     }
     value

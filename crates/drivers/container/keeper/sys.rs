@@ -3,6 +3,8 @@
 
 use core::arch::{asm, global_asm};
 
+pub const RLIMIT_DATA: usize = 2;
+pub const RLIMIT_NPROC: usize = 6;
 pub const PR_SET_DUMPABLE: usize = 4;
 pub const PR_SET_CHILD_SUBREAPER: usize = 36;
 pub const SIGCHLD: u64 = 1 << 16;
@@ -49,6 +51,8 @@ mod arch {
     pub const PPOLL: usize = 271;
     pub const SIGNALFD4: usize = 289;
     pub const DUP3: usize = 292;
+    pub const STATFS: usize = 137;
+    pub const PRLIMIT64: usize = 302;
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -83,6 +87,8 @@ mod arch {
     pub const EXECVE: usize = 221;
     pub const MMAP: usize = 222;
     pub const WAIT4: usize = 260;
+    pub const STATFS: usize = 43;
+    pub const PRLIMIT64: usize = 261;
 }
 
 use arch::*;
@@ -178,6 +184,21 @@ pub fn exit(code: i32) -> ! {
 
 pub unsafe fn prctl(what: usize, value: usize) {
     call(PRCTL, [what, value, 0, 0, 0, 0]);
+}
+
+/// Limits of this process and of all that come from it, not to be raised again. Zero is no limit.
+pub unsafe fn limit(resource: usize, most: u64) {
+    if most > 0 {
+        let both = [most, most];
+        call(PRLIMIT64, [0, resource, both.as_ptr() as usize, 0, 0, 0]);
+    }
+}
+
+/// What kind of file system lies at a path; zero if that cannot be said.
+pub unsafe fn file_system(path: *const u8) -> u64 {
+    let mut found = [0u64; 16];
+    call(STATFS, [path as usize, found.as_mut_ptr() as usize, 0, 0, 0, 0]);
+    found[0]
 }
 
 pub unsafe fn read(fd: i32, into: *mut u8, n: usize) -> isize {

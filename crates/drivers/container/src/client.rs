@@ -20,6 +20,31 @@ pub(crate) struct About {
     pub(crate) user_namespace: bool,
     pub(crate) seccomp: bool,
     pub(crate) cgroups: &'static str,
+    /// The kind of file system that every container has as its root, where that is known.
+    pub(crate) root: Option<u64>,
+}
+
+/// `OVERLAYFS_SUPER_MAGIC` of the kernel.
+const OVERLAY: u64 = 0x794c_7630;
+
+impl About {
+    /// Whether limits hold for a container as a whole: an engine without root has no control groups of
+    /// the first version.
+    pub(crate) fn grouped(&self) -> bool {
+        !(self.rootless && self.cgroups == "cgroup-v1")
+    }
+}
+
+/// What is read of an engine's information; not all of it is in the types of the client.
+#[derive(serde::Deserialize, Default)]
+#[serde(default, rename_all = "PascalCase")]
+struct Information {
+    security_options: Vec<String>,
+    cgroup_version: String,
+    /// Of storage.
+    driver: String,
+    /// Podman says it here, Docker among the security options.
+    rootless: bool,
 }
 
 pub(crate) struct Client {
@@ -155,20 +180,25 @@ impl Client {
         self.about
             .get_or_try_init(|| async {
                 let version = self.call("ask the engine for its version", self.docker.version()).await?;
-                let info = self.call("ask the engine what it can", self.docker.info()).await?;
+                let doing = "ask the engine what it can";
+                let info = self.get::<Information>(doing, "/info").await?;
+                let info = info.map_err(|e| error::engine(&self.endpoint, doing, &e))?;
                 let podman = version
                     .components
                     .iter()
                     .flatten()
                     .any(|c| c.name.to_ascii_lowercase().contains("podman"));
-                let security = info.security_options.unwrap_or_default();
-                let has = |word: &str| security.iter().any(|o| o.contains(word));
-                let v2 = info.cgroup_version.is_some_and(|v| v.to_string() == "2");
+                let has = |word: &str| info.security_options.iter().any(|o| o.contains(word));
+                let rootless = info.rootless || has("rootless");
+                let v2 = info.cgroup_version == "2";
+                // Podman's may be a file system of a program.
+                let overlay = !podman && matches!(info.driver.as_str(), "overlay2" | "overlayfs");
                 Ok(About {
+                    root: overlay.then_some(OVERLAY),
                     name: if podman { "podman" } else { "docker" },
                     version: version.version.unwrap_or_default(),
-                    rootless: has("rootless"),
-                    user_namespace: has("rootless") || has("userns"),
+                    rootless,
+                    user_namespace: rootless || has("userns"),
                     seccomp: has("seccomp"),
                     cgroups: if v2 { "cgroup-v2" } else { "cgroup-v1" },
                 })

@@ -47,6 +47,8 @@ pub(crate) struct Common<'a> {
     pub(crate) network: &'a str,
     pub(crate) socket: &'a Path,
     pub(crate) docker: bool,
+    /// Limits hold for a container as a whole.
+    pub(crate) grouped: bool,
 }
 
 /// Limits of one container: what it asks for may be less than what the attempt has, never more.
@@ -143,6 +145,17 @@ impl Common<'_> {
         }
     }
 
+    /// What the keeper is told to hold itself, where there are no control groups: memory of each process,
+    /// and processes of its user.
+    pub(crate) fn keeper(&self, limits: &Limits) -> Vec<String> {
+        let mut words = vec!["keep".to_owned()];
+        if !self.grouped {
+            let pids = limits.pids.or(self.options.default_pids).map_or(0, |p| p + OWN_PROCESSES);
+            words.extend([limits.memory_bytes.unwrap_or(0).to_string(), pids.to_string()]);
+        }
+        words
+    }
+
     fn host(&self, parsed: &Parsed, limits: &Limits) -> HostConfig {
         let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
         let mut security: Vec<String> = vec!["no-new-privileges".into()];
@@ -151,8 +164,11 @@ impl Common<'_> {
         add.extend(parsed.cap_add.iter().cloned());
         let given = |c: &String| parsed.cap_drop.iter().any(|d| plain(d) == plain(c) || plain(d) == "ALL");
         add.retain(|c| !given(c) || parsed.cap_add.contains(c));
-        let memory = limits.memory_bytes.map(signed);
         let pids = limits.pids.or(self.options.default_pids).map(|p| signed(p + OWN_PROCESSES));
+        // What an engine cannot hold it may refuse.
+        let limits = if self.grouped { limits } else { &Limits::default() };
+        let pids = pids.filter(|_| self.grouped);
+        let memory = limits.memory_bytes.map(signed);
         let device = |d: &(String, String, String)| DeviceMapping {
             path_on_host: Some(d.0.clone()),
             path_in_container: Some(d.1.clone()),

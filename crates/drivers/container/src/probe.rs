@@ -91,8 +91,21 @@ async fn probe(options: ContainerOptions, scratch: &Path) -> Probe {
     match outcome {
         Ok(limited) => {
             checks.push(holds("container", "one was started, ran a command, and was removed".to_owned()));
+            let grouped = engine.shared.client.known().grouped();
             checks.push(match limited {
-                None => holds("limits", "memory, CPUs and processes".to_owned()),
+                None if grouped => holds("limits", "memory, CPUs and processes".to_owned()),
+                None => Check {
+                    name: "limits",
+                    works: false,
+                    required: false,
+                    found: "memory of each process and processes of each user only, no CPUs: the engine runs \
+                            without root, and control groups v1 are root's"
+                        .to_owned(),
+                    fix: Some(
+                        "boot with `systemd.unified_cgroup_hierarchy=1`, and delegate control groups to the user"
+                            .to_owned(),
+                    ),
+                },
                 Some(error) => Check { required: false, ..refused("limits", &error, help(&about, &error)) },
             });
         }

@@ -5,22 +5,28 @@ use fleetfoot_driver_conformance::{Expected, run_all};
 use fleetfoot_driver_container::{ContainerDriver, ContainerEngine, ContainerOptions, Endpoint, Pull};
 use fleetfoot_model::boundary::Boundary;
 use fleetfoot_testkit::{EngineKind, PrivateEngine, SMALL_IMAGE};
+use std::path::Path;
 
-async fn suite(kind: EngineKind) {
-    let Some(engine) = PrivateEngine::start(kind, &[]) else { return };
-    let scratch = tempfile::tempdir().unwrap();
+/// The suite at the engine with this socket, with directories below this one.
+async fn at(socket: &Path, scratch: &Path, grouped: bool) {
     let make = |tag: &str| {
         let options = ContainerOptions {
             tag: tag.into(),
-            endpoint: Endpoint::Socket(engine.socket()),
-            directory: Some(scratch.path().join(tag)),
+            endpoint: Endpoint::Socket(socket.into()),
+            directory: Some(scratch.join(tag)),
             pull: Pull::Missing,
             ..ContainerOptions::default()
         };
         let engine = ContainerEngine::new(options).unwrap();
         Box::new(ContainerDriver::new(engine, Some(SMALL_IMAGE.into()))) as Box<dyn fleetfoot_driver::Driver>
     };
-    run_all(make, &Expected { boundary: Boundary::Container, contained: true, grouped: true }).await;
+    run_all(make, &Expected { boundary: Boundary::Container, contained: true, grouped }).await;
+}
+
+async fn suite(kind: EngineKind) {
+    let Some(engine) = PrivateEngine::start(kind, &[]) else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    at(&engine.socket(), scratch.path(), true).await;
 }
 
 #[tokio::test]
@@ -31,4 +37,37 @@ async fn docker() {
 #[tokio::test]
 async fn podman() {
     suite(EngineKind::Podman).await;
+}
+
+/// The suite as an ordinary user.
+#[tokio::test]
+#[ignore = "started by other tests, in a process of its own"]
+async fn as_an_ordinary_user() {
+    let (Ok(socket), Ok(grouped)) = (std::env::var("FF_SOCKET"), std::env::var("FF_GROUPED")) else { return };
+    assert!(!rustix::process::geteuid().is_root());
+    let scratch = tempfile::tempdir().unwrap();
+    at(Path::new(&socket), scratch.path(), grouped == "true").await;
+}
+
+fn suite_of_a_user(kind: EngineKind, grouped: bool) {
+    let Some(engine) = PrivateEngine::start(kind, &[]) else { return };
+    let user = engine.user();
+    let grouped = if grouped { "true" } else { "false" };
+    let variables = [("FF_SOCKET", engine.socket().into_os_string()), ("FF_GROUPED", grouped.into())];
+    let done = user.test("as_an_ordinary_user", &variables.each_ref().map(|(k, v)| (*k, v.as_os_str())));
+    let said = [done.stdout, done.stderr].map(|b| String::from_utf8_lossy(&b).into_owned()).concat();
+    assert!(done.status.success() && said.contains("1 passed"), "{said}\n{}", engine.log());
+    eprintln!("tested: {} by the user {}", kind.label(), user.id());
+}
+
+#[tokio::test]
+async fn podman_without_root() {
+    // Control groups of the first version are root's; those of the second are delegated by systemd, which
+    // is not what starts a private engine.
+    suite_of_a_user(EngineKind::RootlessPodman, false);
+}
+
+#[tokio::test]
+async fn docker_by_a_user_who_may() {
+    suite_of_a_user(EngineKind::Docker, true);
 }

@@ -94,16 +94,6 @@ pub(crate) fn record(
         namespaces.push("user".into());
     }
     let limits = container.map_or(&group.request.cell.limits, |(_, limits, _)| limits);
-    let mut in_force = indexmap::IndexMap::new();
-    if let Some(pids) = limits.pids.or(shared.options.default_pids) {
-        in_force.insert("pids".to_owned(), pids.to_string());
-    }
-    if let Some(bytes) = limits.memory_bytes {
-        in_force.insert("memory_bytes".to_owned(), bytes.to_string());
-    }
-    if let Some(cpus) = limits.cpus {
-        in_force.insert("cpus".to_owned(), cpus.to_string());
-    }
     let user = container
         .map_or_else(|| "of the image".to_owned(), |(_, _, (uid, gid))| format!("{uid}:{gid} (host)"));
     let runtime = shared.options.runtime.as_ref().map_or_else(String::new, |r| format!(", {r}"));
@@ -119,8 +109,9 @@ pub(crate) fn record(
         capabilities: Some(CAPABILITIES.iter().map(|c| (*c).to_owned()).collect()),
         seccomp: about.seccomp.then(|| "the engine's default profile".to_owned()),
         landlock_abi: None,
-        containment: about.cgroups.to_owned(),
-        limits: in_force,
+        // Whatever else there is: the namespace of processes ends with its first.
+        containment: if about.grouped() { about.cgroups } else { "pid-namespace" }.to_owned(),
+        limits: in_force(about, limits, shared.options.default_pids),
         user,
         network: match shared.options.network {
             Network::None => "none".to_owned(),
@@ -129,6 +120,23 @@ pub(crate) fn record(
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         image: container.map(|(image, ..)| image.digest.clone().unwrap_or_else(|| image.id.clone())),
     }
+}
+
+/// The limits that hold, and where they hold for less than the container, for what.
+fn in_force(about: &About, limits: &Limits, default_pids: Option<u64>) -> indexmap::IndexMap<String, String> {
+    let grouped = about.grouped();
+    let said = |value: String, of: &str| if grouped { value } else { format!("{value} ({of})") };
+    let mut all = indexmap::IndexMap::new();
+    if let Some(pids) = limits.pids.or(default_pids) {
+        all.insert("pids".to_owned(), said(pids.to_string(), "of the engine's user"));
+    }
+    if let Some(bytes) = limits.memory_bytes {
+        all.insert("memory_bytes".to_owned(), said(bytes.to_string(), "each process"));
+    }
+    if let Some(cpus) = limits.cpus.filter(|_| grouped) {
+        all.insert("cpus".to_owned(), cpus.to_string());
+    }
+    all
 }
 
 /// The same for a group, which knows no image.

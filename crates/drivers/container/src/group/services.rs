@@ -30,8 +30,15 @@ pub(super) async fn start(
     if body.hostname.is_none() && is_host_name(name) {
         body.hostname = Some(name.to_owned());
     }
-    let made = group.create("service", &group.name("service"), body, &parsed).await?;
-    group.start(&made).await.map_err(|e| DriverError {
+    let mut made = group.create("service", &group.name("service"), body.clone(), &parsed).await?;
+    let mut started = group.start(&made).await;
+    // The program may be missing because the engine lost the root: see `ContainerGroup::keep`.
+    if started.as_ref().is_err_and(|e| e.message.contains("executable file not found")) {
+        group.give_up(&made).await?;
+        made = group.create("service", &group.name("service"), body, &parsed).await?;
+        started = group.start(&made).await;
+    }
+    started.map_err(|e| DriverError {
         message: format!("the service '{name}' does not start: {}", e.message),
         ..e
     })?;

@@ -83,7 +83,10 @@ async fn send(
         .networkmode(&network);
     let options = limited(options, &group.request.cell.limits).build();
     let body = ReaderStream::new(tar).map_ok(Bytes::from);
-    let known = credentials::all(&group.shared.options);
+    let (known, troubles) = credentials::all(&group.shared.options).await;
+    for why in troubles {
+        (group.request.notes)(&format!("some registries are asked without credentials: {why}"));
+    }
     let mut stream = client.docker.build_image(options, Some(known), Some(bollard::body_try_stream(body)));
     let mut line = String::new();
     let mut id = None;

@@ -4,6 +4,7 @@
 
 mod build;
 mod credentials;
+mod helper;
 mod pull;
 pub mod reference;
 

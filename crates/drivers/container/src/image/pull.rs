@@ -2,12 +2,12 @@
 //! person can read. What is there already is used without asking if nothing
 //! can have changed, or if the operator says so.
 
+use super::credentials::{self, Known};
 use super::reference::Reference;
-use super::{credentials, describe, look};
+use super::{describe, look};
 use crate::config::Pull;
 use crate::error;
 use crate::group::ContainerGroup;
-use bollard::auth::DockerCredentials;
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::{CreateImageOptionsBuilder, TagImageOptionsBuilder};
 use fleetfoot_driver::containers::{Credentials, Image};
@@ -40,7 +40,7 @@ pub(super) async fn pull(
     for mirror in &group.shared.options.mirrors {
         let Some(there) = reference.at_mirror(mirror) else { continue };
         // Credentials of the workflow are for the registry that it names, not for the mirror.
-        let known = credentials::of(&group.shared.options, &there.registry, None);
+        let known = credentials::of(&group.shared.options, &there.registry, None).await;
         match fetch(group, &there, known).await {
             Ok(()) => {
                 let client = &group.shared.client;
@@ -57,7 +57,7 @@ pub(super) async fn pull(
             )),
         }
     }
-    let known = credentials::of(&group.shared.options, &reference.registry, given);
+    let known = credentials::of(&group.shared.options, &reference.registry, given).await;
     match fetch(group, &reference, known).await {
         Ok(()) => fetched(group, &reference, text).await,
         Err(e) => match present {
@@ -89,18 +89,20 @@ async fn fetched(group: &ContainerGroup, reference: &Reference, text: &str) -> R
     Ok(describe(found, text, &reference.name()))
 }
 
-async fn fetch(
-    group: &ContainerGroup,
-    reference: &Reference,
-    credentials: Option<DockerCredentials>,
-) -> Result<(), DriverError> {
+async fn fetch(group: &ContainerGroup, reference: &Reference, known: Known) -> Result<(), DriverError> {
     let client = &group.shared.client;
     let full = reference.full();
     (group.request.notes)(&format!("pulling {full}"));
     let options =
         CreateImageOptionsBuilder::new().from_image(&reference.name()).tag(reference.version()).build();
-    let with_credentials = credentials.is_some();
-    let mut stream = client.docker.create_image(Some(options), None, credentials);
+    if let Some(why) = &known.trouble {
+        (group.request.notes)(&format!(
+            "no credentials for {}, so it is asked without: {why}",
+            reference.registry
+        ));
+    }
+    let with_credentials = known.credentials.is_some();
+    let mut stream = client.docker.create_image(Some(options), None, known.credentials);
     let mut progress = Progress::default();
     loop {
         match tokio::time::timeout(SILENCE, stream.next()).await {
@@ -110,7 +112,15 @@ async fn fetch(
                     (group.request.notes)(&line);
                 }
             }
-            Ok(Some(Err(e))) => return Err(error::pull(&client.endpoint, &full, with_credentials, &e)),
+            Ok(Some(Err(e))) => {
+                let error = error::pull(&client.endpoint, &full, with_credentials, &e);
+                return Err(match known.trouble {
+                    Some(why) if error.kind == DriverErrorKind::Denied => {
+                        DriverError { message: format!("{} ({why})", error.message), ..error }
+                    }
+                    _ => error,
+                });
+            }
             Err(_) => {
                 let message = format!(
                     "cannot pull the image '{full}': nothing came for {} s; next: check the network of the engine, or \

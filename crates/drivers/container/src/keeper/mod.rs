@@ -85,15 +85,16 @@ impl Nest {
         let _ = std::fs::remove_file(self.directory.join("socket"));
         let peer = stream.peer_cred().map_err(lost)?;
         let hello = async {
+            let root = stream.read_u64_le().await?;
             let length = stream.read_u32_le().await?;
             if length > LARGEST_ENVIRONMENT {
                 return Err(std::io::ErrorKind::InvalidData.into());
             }
             let mut bytes = vec![0; length as usize];
             stream.read_exact(&mut bytes).await?;
-            Ok(bytes)
+            Ok((root, bytes))
         };
-        let bytes = tokio::time::timeout(PATIENCE, hello).await.map_err(|_| late())?.map_err(lost)?;
+        let (root, bytes) = tokio::time::timeout(PATIENCE, hello).await.map_err(|_| late())?.map_err(lost)?;
         let environment = bytes
             .split(|b| *b == 0)
             .filter_map(|entry| {
@@ -107,6 +108,7 @@ impl Nest {
             control: stream,
             asking: tokio::sync::Mutex::new(()),
             environment,
+            root,
             user: (peer.uid(), peer.gid()),
         })
     }
@@ -141,6 +143,8 @@ pub(crate) struct Keeper {
     asking: tokio::sync::Mutex<()>,
     /// What the container has as environment: the image's, the container's, and the engine's.
     environment: HashMap<String, String>,
+    /// The kind of file system that the container has as its root.
+    pub(crate) root: u64,
     /// User and group of the host that processes of the container start as.
     pub(crate) user: (u32, u32),
     pub(crate) oom: Arc<OomCounter>,
