@@ -67,7 +67,7 @@ pub(super) struct BoundarySettings {
     /// How gVisor gets hold of system calls: auto, systrap, ptrace, kvm [default: auto]
     #[arg(long, value_name = "PLATFORM")]
     gvisor_platform: Option<PlatformChoice>,
-    /// Network of jobs in gVisor: none, host, private
+    /// Network of jobs in gVisor: none, host, private [default: private]
     #[arg(long, value_name = "NETWORK")]
     gvisor_network: Option<NetworkChoice>,
 }

@@ -13,6 +13,7 @@ use fleetfoot_driver::{Cell, CellRequest, Command, DriverError, DriverErrorKind,
 use fleetfoot_driver_linux::cgroup::Cgroups;
 use fleetfoot_driver_linux::io::{environment, memory_file, pipe, receiver};
 use fleetfoot_driver_linux::lookup::{not_started, path_text, programs};
+use fleetfoot_driver_linux::network::{Forwards, PrivateNetwork};
 use fleetfoot_driver_linux::reaper;
 use fleetfoot_driver_linux::tree::Tree;
 use fleetfoot_model::boundary::{Boundary, BoundaryRecord};
@@ -50,6 +51,8 @@ struct Inner {
     env: Vec<(String, String)>,
     writable: Vec<PathBuf>,
     guest: Mutex<Option<Guest>>,
+    /// Ports of services that the guest reaches through its private network.
+    forwards: Forwards,
     next_guest: AtomicU32,
 }
 
@@ -65,9 +68,24 @@ impl Inner {
             *guest = None;
             let number = self.next_guest.fetch_add(1, Ordering::Relaxed);
             let made = Guest::start(&self.shared, &self.bundle, &self.tree, &self.choice, number, patience)?;
+            if let Some(network) = &made.network {
+                self.forwards.resume(network.namespace())?;
+            }
             *guest = Some(made);
         }
         Ok(())
+    }
+
+    fn reach(&self, port: u16) -> Result<(), DriverError> {
+        let guest = self.lock();
+        let network = guest.as_ref().filter(|g| g.is_alive()).and_then(|g| g.network.as_ref());
+        self.forwards.add(port, network.map(PrivateNetwork::namespace))
+    }
+
+    /// Takes the guest away, to be ended by being dropped.
+    fn take(&self) -> Option<Guest> {
+        self.forwards.pause();
+        self.lock().take()
     }
 }
 
@@ -113,6 +131,7 @@ impl GvisorCell {
                 env: request.root.as_ref().map(|r| r.env.clone()).unwrap_or_default(),
                 writable,
                 guest: Mutex::new(None),
+                forwards: Forwards::default(),
                 next_guest: AtomicU32::new(0),
             }),
             record: BoundaryRecord::default(),
@@ -132,7 +151,7 @@ impl GvisorCell {
         if inner.choice.identity == crate::spec::Identity::Mapped {
             namespaces.insert(0, "user");
         }
-        if options.network == Network::None {
+        if options.network != Network::Host {
             namespaces.push("net");
         }
         let mut limits = inner.tree.groups.in_force.clone();
@@ -247,7 +266,7 @@ impl GvisorCell {
 
     /// Ends the guest, and with it everything inside.
     fn end_guest(&self) {
-        self.inner.lock().take();
+        drop(self.inner.take());
     }
 }
 
@@ -266,13 +285,21 @@ impl Cell for GvisorCell {
     }
 
     async fn reach(&self, port: u16) -> Result<(), DriverError> {
-        if self.inner.shared.options.network == Network::Host {
-            return Ok(());
+        let inner = self.inner.clone();
+        match inner.shared.options.network {
+            Network::Host => Ok(()),
+            // The socket is made by a thread of its own; nobody else shall wait with it.
+            Network::Private => tokio::task::spawn_blocking(move || inner.reach(port))
+                .await
+                .map_err(|_| DriverError::new(DriverErrorKind::Other, "the runner is stopping"))?,
+            Network::None => {
+                let message = format!(
+                    "a gVisor cell without a network cannot reach port {port} of a service: set \
+                     `gvisor_network` to `private`"
+                );
+                Err(DriverError::new(DriverErrorKind::Unsupported, message))
+            }
         }
-        let message = format!(
-            "a gVisor cell without a network cannot reach port {port} of a service: set `gvisor_network` to `host`"
-        );
-        Err(DriverError::new(DriverErrorKind::Unsupported, message))
     }
 
     async fn start(&self, command: Command) -> Result<Running, DriverError> {
@@ -280,7 +307,7 @@ impl Cell for GvisorCell {
     }
 
     async fn kill_all(&self) {
-        let guest = self.inner.lock().take();
+        let guest = self.inner.take();
         // Its end is waited for, and nobody else shall wait with it.
         let _ = tokio::task::spawn_blocking(move || drop(guest)).await;
         self.inner.tree.end_all().await;

@@ -7,7 +7,7 @@ use crate::spec;
 use async_trait::async_trait;
 use fleetfoot_driver::{Cell, CellRequest, Driver, DriverError, DriverErrorKind};
 use fleetfoot_driver_linux::cgroup::Cgroups;
-use fleetfoot_driver_linux::{io, tree};
+use fleetfoot_driver_linux::{io, network, tree, userns};
 use fleetfoot_model::boundary::Boundary;
 use fleetfoot_model::ids::AttemptRef;
 use std::os::fd::OwnedFd;
@@ -18,9 +18,6 @@ use std::time::Duration;
 /// What is said wherever `runsc` is missing.
 pub(crate) const NO_RUNSC: &str =
     "`runsc` is not installed: install gVisor's package runsc, or name the program in `gvisor_runsc`";
-/// What is said wherever a private network is asked for.
-pub(crate) const NO_PRIVATE_NETWORK: &str = "gVisor cells have no private network here: use the network \
-     `none` or `host`, or the boundary `sandbox` or `container` for a private one";
 
 /// Network of a cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,9 +25,10 @@ pub enum Network {
     /// Loopback only, made by gVisor's own network stack.
     None,
     /// The host's: gVisor passes sockets on to it.
-    #[default]
     Host,
-    /// Own network with outgoing traffic. Not to be had: a driver with it is refused with the reason.
+    /// Own network with outgoing traffic, but not to private ranges, metadata addresses and the loopback of
+    /// the host. Needs `slirp4netns`.
+    #[default]
     Private,
 }
 
@@ -87,7 +85,7 @@ impl Default for GvisorOptions {
             tag: "local".into(),
             runsc: None,
             platform: None,
-            network: Network::Host,
+            network: Network::default(),
             default_pids: Some(8192),
             cgroups: true,
             oom_score_adj: Some(500),
@@ -111,6 +109,8 @@ pub(crate) struct Shared {
     pub(crate) null: OwnedFd,
     /// Directory of all cells of this runner.
     pub(crate) state: PathBuf,
+    /// The user namespace that gVisor enters with sockets of the host; see [`crate::spec::Identity`].
+    pub(crate) users: Option<OwnedFd>,
     pub(crate) containment: &'static str,
 }
 
@@ -140,14 +140,20 @@ impl GvisorDriver {
     /// If `runsc` is not there, or an option cannot be fulfilled.
     pub fn new(options: GvisorOptions) -> Result<Self, DriverError> {
         let tag = tree::clean_tag(&options.tag)?;
-        if options.network == Network::Private {
-            return Err(DriverError::new(DriverErrorKind::Unsupported, NO_PRIVATE_NETWORK));
+        if options.network == Network::Private && network::program().is_none() {
+            return Err(DriverError::new(DriverErrorKind::Unsupported, network::NEEDS));
         }
         let missing = || DriverError::new(DriverErrorKind::Unsupported, NO_RUNSC);
         let runsc = options.runsc.clone().or_else(platform::find).ok_or_else(missing)?;
         let version = platform::version(&runsc).ok_or_else(missing)?;
         let null = io::open_null().map_err(|e| DriverError::io("cannot open /dev/null", e))?;
         let cgroups = if options.cgroups { Cgroups::probe(&tag) } else { Cgroups::none() };
+        let users = (options.network != Network::None)
+            .then(|| {
+                let [users, groups] = spec::id_pairs(options.host_ids);
+                userns::namespace(&users, &groups).ok()
+            })
+            .flatten();
         let base = options.state.clone().unwrap_or_else(platform::state_directory);
         let shared = Shared {
             state: base.join(format!("fleetfoot-gvisor-{tag}")),
@@ -156,6 +162,7 @@ impl GvisorDriver {
             runsc,
             version,
             null,
+            users,
             options,
         };
         Ok(Self {

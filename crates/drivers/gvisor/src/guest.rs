@@ -9,7 +9,8 @@ use crate::wire::{self, Reply, Spawn};
 use fleetfoot_driver::{DriverError, DriverErrorKind, Exit};
 use fleetfoot_driver_linux::cgroup::CommandGroup;
 use fleetfoot_driver_linux::io::{c_path, c_string};
-use fleetfoot_driver_linux::spawn::{self, Plan, STAGES, SpawnError, Stage};
+use fleetfoot_driver_linux::network::PrivateNetwork;
+use fleetfoot_driver_linux::spawn::{self, Enter, Plan, STAGES, SpawnError, Stage};
 use fleetfoot_driver_linux::tree::Tree;
 use fleetfoot_driver_linux::{procfs, reaper};
 use fleetfoot_model::sync::Usage;
@@ -63,6 +64,8 @@ pub(crate) struct Guest {
     pub(crate) pid: i32,
     pub(crate) start_ticks: u64,
     pidfd: OwnedFd,
+    /// Ended with the guest.
+    pub(crate) network: Option<PrivateNetwork>,
     /// Release of the kernel that the job sees.
     pub(crate) kernel: String,
 }
@@ -81,13 +84,18 @@ impl Guest {
             .groups
             .make_command(number)
             .map_err(|e| DriverError::io("cannot make a control group for gVisor", e))?;
+        let network = (shared.options.network == Network::Private)
+            .then(PrivateNetwork::start)
+            .transpose()
+            .map_err(|e| DriverError::io("cannot connect the private network", e))?;
         let no_socket = |e| DriverError::io("cannot make a socket for gVisor", e);
         let (socket, theirs) = UnixStream::pair().map_err(no_socket)?;
         socket.set_write_timeout(Some(PATIENCE)).map_err(no_socket)?;
         let log_path = bundle.directory.join("runsc.log");
         let log = std::fs::File::create(&log_path)
             .map_err(|e| DriverError::io("cannot make the log of gVisor", e))?;
-        let plan = plan(shared, bundle, tree, &group, choice, number, &theirs, &log)?;
+        let mut plan = plan(shared, bundle, tree, &group, choice, number, &theirs, &log)?;
+        plan.enter.network = network.as_ref().map(|n| n.namespace().fd().as_raw_fd());
         let spawned = spawn::spawn(&plan).map_err(|e| {
             DriverError::io(format!("cannot start '{}' ({:?})", shared.runsc.display(), e.stage), e.source)
         })?;
@@ -99,6 +107,7 @@ impl Guest {
             pid: spawned.pid,
             start_ticks: procfs::stat(spawned.pid).map_or(0, |s| s.start_ticks),
             pidfd: spawned.pidfd,
+            network,
             kernel: String::new(),
             link: link.clone(),
         };
@@ -139,7 +148,8 @@ fn plan(
     log: &std::fs::File,
 ) -> Result<Plan, DriverError> {
     let state = bundle.directory.join(format!("runsc-{number}"));
-    let network = if shared.options.network == Network::Host { "host" } else { "none" };
+    // `host` is what `runsc` finds itself in: with a private network, the namespace of the cell.
+    let network = if shared.options.network == Network::None { "none" } else { "host" };
     // It names a socket of the whole machine.
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let id = format!("fleetfoot-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -157,6 +167,7 @@ fn plan(
     for marker in &tree.markers {
         envp.push(c_string(marker)?);
     }
+    let users = shared.users.as_ref().filter(|_| choice.identity == Identity::Mapped);
     let score = shared.options.oom_score_adj.map(|v| c_string(&v.to_string())).transpose()?;
     Ok(Plan {
         program: c_path(&shared.runsc)?,
@@ -172,6 +183,7 @@ fn plan(
         },
         tasks: group.tasks().into_iter().chain(tree.groups.tasks()).map(|fd| fd.as_raw_fd()).collect(),
         rlimits: Vec::new(),
+        enter: Enter { network: None, user: users.map(AsRawFd::as_raw_fd) },
         oom_score_adj: score,
     })
 }

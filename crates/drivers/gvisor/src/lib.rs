@@ -16,6 +16,26 @@
 //! Paths of workspace and temporary directory are the same inside as on the
 //! host. What a job sees of the host is what it sees in a sandbox.
 //!
+//! # Its networks
+//! `none` is gVisor's own network stack with loopback only. `host` and `private`
+//! are both what `runsc` calls `host`: gVisor passes sockets on to the network
+//! namespace that it finds itself in, which is the host's, or one that was made
+//! for the cell ([`fleetfoot_driver_linux::network`]). What that one refuses, the
+//! host's kernel refuses: by routes, that belong to a user namespace above the
+//! one of gVisor. A job that has taken over the whole of gVisor has sockets there
+//! and no right to change a route or a device, or to send packets past them.
+//!
+//! Two other ways were tried and left. Filters that gVisor's own stack keeps
+//! would be gone with gVisor. Giving that stack a device of the namespace
+//! (`--network=sandbox`) hands it a packet socket, which no route and no
+//! `nftables` sees, so that the filter would have to be in another namespace
+//! behind it; and the release of Debian 12 refuses it on newer kernels (“cannot
+//! run with network enabled in root network namespace”: it takes the file
+//! `/proc/sys/net/core/rmem_default` for a sign of the host's network, and since
+//! some release of Linux every network has that). Hiding the file makes `/proc`
+//! incomplete, and then the kernel lets no user namespace mount one (“error
+//! mounting proc: operation not permitted”).
+//!
 //! # What holds
 //! No system call of a job reaches the host's kernel: gVisor answers them, and
 //! is itself an unprivileged user of the host behind a filter of its own. A
@@ -25,8 +45,12 @@
 //!
 //! # What does not hold
 //! - With the network `host` a job reaches what the runner reaches, the host's
-//!   loopback too; gVisor passes such sockets on to the host. There is no
-//!   private network: `none` or `host`.
+//!   loopback too.
+//! - With `host` and `private` the host's kernel sees the calls of the job's
+//!   sockets, as gVisor passes them on; with `none` it sees none of them.
+//! - With the network `private` a service on a public address of the host is as
+//!   reachable as it is for everybody else.
+//! - A step cannot be given a service's port with the network `none`.
 //! - Memory and processes of gVisor itself are paid for by an allowance on top
 //!   of the job's limits; the record names it.
 //! - A daemon that has left its session and lost its parent ends with the cell,

@@ -3,9 +3,10 @@
 //! missing it says what helps. It must never conclude from the mere presence
 //! of a file.
 
-use crate::driver::{GvisorDriver, GvisorOptions, NO_PRIVATE_NETWORK, NO_RUNSC, Network};
+use crate::driver::{GvisorDriver, GvisorOptions, NO_RUNSC, Network};
 use crate::spec::Identity;
 use fleetfoot_driver::{Cell, CellRequest, Command, DriverError, DriverErrorKind};
+use fleetfoot_driver_linux::network;
 use fleetfoot_model::ids::{AttemptRef, Epoch, JobId};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use std::time::Duration;
 const GENERAL: &str = "run the runner as root, allow user namespaces and ptrace, and use a recent runsc; \
      `gvisor_platform` chooses how gVisor catches system calls (systrap, ptrace, kvm)";
 
-/// How long the whole probe may take: a trial of each platform and a cell.
+/// How long the trial of a network may take: one of each platform, and a cell.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// One thing that was tried.
@@ -48,45 +49,69 @@ pub struct Probe {
     pub checks: Vec<Check>,
 }
 
+/// The platform that works, and what was seen with it.
+struct Found {
+    platform: String,
+    checks: Vec<Check>,
+}
+
 impl GvisorDriver {
-    /// Tries everything, in `scratch` (an existing directory of ours), within twenty seconds.
+    /// Tries everything, in `scratch` (an existing directory of ours), each network within twenty seconds.
     pub async fn probe(options: GvisorOptions, scratch: &Path) -> Probe {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let private = options.network == Network::Private;
-        // Probes beside each other are each other's strangers.
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let tag = format!("{}-probe-{}-{number}", options.tag, std::process::id());
-        let network = if private { Network::None } else { options.network };
-        let mut checks = Vec::new();
-        let mut platform = None;
-        match Self::new(GvisorOptions { tag, network, ..options }) {
-            Err(e) => {
-                let fix = (e.kind == DriverErrorKind::Unsupported).then(|| NO_RUNSC.to_owned());
-                checks.push(failed("runsc", &e, fix.unwrap_or_else(|| GENERAL.to_owned())));
+        let wanted = options.network;
+        let private_options = GvisorOptions { network: Network::Private, ..options.clone() };
+        let (found, private) = match tried(&options, scratch).await {
+            Err(failed) if wanted == Network::Private => {
+                // What is missing may be the network alone.
+                let without = GvisorOptions { network: Network::None, ..options };
+                (tried(&without, scratch).await, Err(failed))
             }
-            Ok(driver) => {
-                checks.push(works("runsc", true, driver.version().to_owned()));
-                let tried = tokio::time::timeout(DEADLINE, try_cell(&driver, scratch, &mut checks)).await;
-                match tried {
-                    Ok(Ok(found)) => platform = Some(found),
-                    Ok(Err(e)) => checks.push(failed("cell", &e, GENERAL.to_owned())),
-                    Err(_) => {
-                        let message = format!("no answer within {} s", DEADLINE.as_secs());
-                        let e = DriverError::new(DriverErrorKind::Unavailable, message);
-                        checks.push(failed("cell", &e, GENERAL.to_owned()));
-                    }
-                }
+            found if wanted == Network::Private => (found, Ok(())),
+            Ok(found) => {
+                let options = GvisorOptions { platform: Some(found.platform.clone()), ..private_options };
+                (Ok(found), tried(&options, scratch).await.map(drop))
             }
-        }
+            Err(failed) => (Err(failed), Err(private_untried())),
+        };
+        let (platform, mut checks) = match found {
+            Ok(found) => (Some(found.platform), found.checks),
+            Err(failed) => (None, vec![failed]),
+        };
         checks.push(Check {
             name: "private-network",
-            works: false,
-            required: private,
-            found: "not part of this boundary".into(),
-            fix: Some(NO_PRIVATE_NETWORK.into()),
+            works: private.is_ok(),
+            required: wanted == Network::Private,
+            found: private.as_ref().map_or_else(|failed| failed.found.clone(), |()| "slirp4netns".into()),
+            fix: private.is_err().then(|| network::NEEDS.to_owned()),
         });
         Probe { usable: checks.iter().all(|c| c.works || !c.required), platform, checks }
     }
+}
+
+fn private_untried() -> Check {
+    let e = DriverError::new(DriverErrorKind::Unsupported, "not tried");
+    failed("private-network", &e, String::new())
+}
+
+/// One network; the check that failed if it does not work.
+async fn tried(options: &GvisorOptions, scratch: &Path) -> Result<Found, Check> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    // Probes beside each other are each other's strangers.
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let tag = format!("{}-probe-{}-{number}", options.tag, std::process::id());
+    let driver = GvisorDriver::new(GvisorOptions { tag, ..options.clone() }).map_err(|e| {
+        let missing = e.kind == DriverErrorKind::Unsupported;
+        failed("runsc", &e, if missing { NO_RUNSC } else { GENERAL }.to_owned())
+    })?;
+    let mut checks = vec![works("runsc", true, driver.version().to_owned())];
+    let platform = tokio::time::timeout(DEADLINE, try_cell(&driver, scratch, &mut checks))
+        .await
+        .unwrap_or_else(|_| {
+            let message = format!("no answer within {} s", DEADLINE.as_secs());
+            Err(DriverError::new(DriverErrorKind::Unavailable, message))
+        })
+        .map_err(|e| failed("cell", &e, GENERAL.to_owned()))?;
+    Ok(Found { platform, checks })
 }
 
 fn works(name: &'static str, required: bool, found: String) -> Check {

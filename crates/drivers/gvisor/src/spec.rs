@@ -6,6 +6,7 @@
 use crate::driver::{Network, Shared};
 use fleetfoot_driver::{CellRequest, DriverError, DriverErrorKind, Mount};
 use fleetfoot_driver_linux::lookup::path_text;
+use fleetfoot_driver_linux::network::NAME_SERVER;
 use fleetfoot_driver_linux::system;
 use serde_json::{Value, json};
 use std::fs;
@@ -19,7 +20,11 @@ const INIT_PATH: &str = "/.fleetfoot/init";
 /// Home directory of the user inside.
 pub(crate) const HOME: &str = "/home/fleetfoot";
 
-/// Who the job is.
+/// Who the job is, and gVisor itself.
+///
+/// Without sockets of the host, `runsc` makes the user namespace of `Mapped` itself, as the bundle says.
+/// With them it starts gVisor as whoever stands for root's files (releases of 2022 and later alike), who
+/// could not even build its root; so there `runsc` as a whole is started as root of such a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Identity {
     /// A user namespace: user 1000 inside stands for root's files, gVisor itself for a user without any.
@@ -29,6 +34,11 @@ pub(crate) enum Identity {
 }
 
 impl Identity {
+    /// Whether `runsc` is to make the user namespace.
+    fn by_runsc(self, network: Network) -> bool {
+        self == Self::Mapped && network == Network::None
+    }
+
     /// User and group inside.
     pub(crate) const fn inside(self) -> u32 {
         match self {
@@ -36,6 +46,15 @@ impl Identity {
             Self::Same => 0,
         }
     }
+}
+
+/// Inside and outside.
+type IdPairs = [(u32, u32); 2];
+
+/// Who users and groups of a `Mapped` cell stand for.
+pub(crate) const fn id_pairs(own: (u32, u32)) -> [IdPairs; 2] {
+    let job = (Identity::Mapped.inside(), 0);
+    [[(0, own.0), job], [(0, own.1), job]]
 }
 
 /// The directory of a cell on the host, removed with it.
@@ -127,6 +146,7 @@ impl Bundle {
                 for (path, content) in system::accounts(id, id, Path::new(HOME)) {
                     write(path, content.as_bytes(), 0o644)?;
                 }
+                self.write_name_servers(shared.options.network)?;
             }
             Some(root) => self.show_image(shared, request, &root.directory, mounts)?,
         }
@@ -176,9 +196,14 @@ impl Bundle {
                 self.show_entry(mounts, &entry.path(), &target)?;
             }
         }
-        let names = match shared.options.network {
+        self.write_name_servers(shared.options.network)
+    }
+
+    fn write_name_servers(&self, network: Network) -> Result<(), DriverError> {
+        let names = match network {
             Network::Host => fs::read("/etc/resolv.conf").unwrap_or_default(),
-            Network::None | Network::Private => Vec::new(),
+            Network::Private => format!("nameserver {NAME_SERVER}\n").into_bytes(),
+            Network::None => Vec::new(),
         };
         let place = self.place(Path::new("/etc/resolv.conf"));
         let _ = fs::remove_file(&place);
@@ -265,16 +290,15 @@ fn config(
         namespaces.push("network");
     }
     let mut linux = json!({});
-    if identity == Identity::Mapped {
+    if identity.by_runsc(shared.options.network) {
         namespaces.push("user");
-        let map = |host: u32| {
-            json!([
-                { "containerID": 0, "hostID": host, "size": 1 },
-                { "containerID": identity.inside(), "hostID": 0, "size": 1 },
-            ])
+        let map = |pairs: IdPairs| {
+            let line = |(inside, outside): (u32, u32)| json!({ "containerID": inside, "hostID": outside, "size": 1 });
+            pairs.into_iter().map(line).collect::<Value>()
         };
-        linux["uidMappings"] = map(shared.options.host_ids.0);
-        linux["gidMappings"] = map(shared.options.host_ids.1);
+        let [users, groups] = id_pairs(shared.options.host_ids);
+        linux["uidMappings"] = map(users);
+        linux["gidMappings"] = map(groups);
     }
     linux["namespaces"] = namespaces.into_iter().map(|n| json!({ "type": n })).collect();
     let limits: Vec<Value> = rlimits

@@ -10,7 +10,8 @@ use fleetfoot_model::spec::Limits;
 
 async fn suite(cgroups: bool, network: Network) {
     let scratch = tempfile::tempdir().unwrap();
-    let probe = GvisorDriver::probe(GvisorOptions::default(), scratch.path()).await;
+    let probe =
+        GvisorDriver::probe(GvisorOptions { network, ..GvisorOptions::default() }, scratch.path()).await;
     if !probe.usable {
         eprintln!("skipped: no gVisor on this machine: {probe:#?}");
         return;
@@ -53,4 +54,9 @@ async fn with_groups() {
 #[tokio::test]
 async fn without_groups() {
     suite(false, Network::Host).await;
+}
+
+#[tokio::test]
+async fn with_a_private_network() {
+    suite(true, Network::Private).await;
 }

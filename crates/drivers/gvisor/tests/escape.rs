@@ -219,7 +219,18 @@ fn answers<'a>(out: &'a str, kind: &str) -> HashMap<&'a str, &'a str> {
 
 #[tokio::test]
 async fn calls_do_not_reach_the_host() {
-    let Some(world) = world(options()).await else { return };
+    for network in [Network::None, Network::Private] {
+        if network == Network::Private && fleetfoot_driver_linux::network::program().is_none() {
+            eprintln!("skipped with a private network: no slirp4netns");
+            continue;
+        }
+        if let Some(world) = world(GvisorOptions { network, ..options() }).await {
+            calls_stay_in(world).await;
+        }
+    }
+}
+
+async fn calls_stay_in(world: World) {
     let (exit, out) = world.run(own_binary(&world, "inside_calls")).await;
     assert_eq!(exit.code, Some(0), "{out}");
     let calls = answers(&out, "call");
@@ -390,8 +401,6 @@ async fn the_network_is_what_was_asked_for() {
         assert_eq!(world.cell.record().network, network.as_str());
         world.cell.tear_down().await.unwrap();
     }
-    let private = GvisorDriver::new(GvisorOptions { network: Network::Private, ..options() });
-    assert!(private.unwrap_err().message.contains("no private network"));
 }
 
 #[tokio::test]

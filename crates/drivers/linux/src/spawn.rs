@@ -38,8 +38,19 @@ pub struct Plan {
     pub tasks: Vec<RawFd>,
     /// Soft and hard limit by resource.
     pub rlimits: Vec<(libc::__rlimit_resource_t, u64)>,
+    /// Namespaces that the program runs in.
+    pub enter: Enter,
     /// Value for `/proc/self/oom_score_adj`: the kernel shall choose a job before the runner.
     pub oom_score_adj: Option<CString>,
+}
+
+/// Namespaces that a child enters before its program runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Enter {
+    /// A network.
+    pub network: Option<RawFd>,
+    /// A user namespace, whose root it becomes.
+    pub user: Option<RawFd>,
 }
 
 /// A process that has reached its program.
@@ -348,6 +359,9 @@ unsafe fn child(raw: &Raw<'_>, join_cgroup: bool) -> ! {
                 fail(raw, Stage::Descriptors);
             }
         }
+        if !enter(plan.enter) {
+            fail(raw, Stage::Fence);
+        }
         // Whatever somebody forgot to mark: nothing but 0 to 2 survives. Older kernels lack
         // the call or the flag; then the marks on our own descriptors have to do.
         libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
@@ -356,6 +370,27 @@ unsafe fn child(raw: &Raw<'_>, join_cgroup: bool) -> ! {
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
         libc::execve(plan.program.as_ptr(), raw.argv.as_ptr(), raw.envp.as_ptr());
         fail(raw, Stage::Exec)
+    }
+}
+
+/// The network first: it does not belong to the user namespace, in which nobody has rights over it.
+///
+/// # Safety
+/// As [`child`].
+unsafe fn enter(into: Enter) -> bool {
+    // SAFETY: by the contract of this function. The raw calls: those of libc change all threads of the
+    // process that this one is a copy of, or believe they do.
+    unsafe {
+        if let Some(network) = into.network
+            && libc::setns(network, libc::CLONE_NEWNET) == -1
+        {
+            return false;
+        }
+        let Some(user) = into.user else { return true };
+        libc::setns(user, libc::CLONE_NEWUSER) == 0
+            && libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<u32>()) == 0
+            && libc::syscall(libc::SYS_setresgid, 0, 0, 0) == 0
+            && libc::syscall(libc::SYS_setresuid, 0, 0, 0) == 0
     }
 }
 

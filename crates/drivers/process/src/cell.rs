@@ -7,7 +7,7 @@ use fleetfoot_driver::{Cell, CellRequest, Command, DriverError, DriverErrorKind,
 use fleetfoot_driver_linux::cgroup::Cgroups;
 use fleetfoot_driver_linux::handle::ProcessHandle;
 use fleetfoot_driver_linux::io::{c_path, c_string, environment, memory_file, pipe, receiver};
-use fleetfoot_driver_linux::spawn::{self, Plan};
+use fleetfoot_driver_linux::spawn::{self, Enter, Plan};
 use fleetfoot_driver_linux::tree::Tree;
 use fleetfoot_driver_linux::{procfs, reaper};
 use fleetfoot_model::boundary::{Boundary, BoundaryRecord};
@@ -86,6 +86,7 @@ impl ProcessCell {
                 .map(|fd| fd.as_raw_fd())
                 .collect(),
             rlimits: self.shared.rlimits.clone(),
+            enter: Enter::default(),
             oom_score_adj: self.options.oom_score_adj.clone(),
         };
         let spawned = spawn::spawn(&plan).map_err(|e| e.explain(command, &program))?;

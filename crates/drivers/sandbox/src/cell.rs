@@ -3,7 +3,6 @@
 //! new one, with a fresh `/tmp`.
 
 use crate::driver::{self, Root, SandboxOptions, Shared};
-use crate::forward::Forwards;
 use crate::sys;
 use crate::volume::Volume;
 use crate::wire::{Request, Setup, Shown};
@@ -14,6 +13,7 @@ use fleetfoot_driver_linux::cgroup::Cgroups;
 use fleetfoot_driver_linux::handle::ProcessHandle;
 use fleetfoot_driver_linux::io::{environment, memory_file, pipe, receiver};
 use fleetfoot_driver_linux::lookup::{not_started, not_text, path_text, programs};
+use fleetfoot_driver_linux::network::{Forwards, NAME_SERVER};
 use fleetfoot_driver_linux::spawn::{await_program, open_pidfd};
 use fleetfoot_driver_linux::tree::Tree;
 use fleetfoot_driver_linux::{procfs, reaper};
@@ -67,8 +67,7 @@ impl SandboxCell {
             read_only,
             writable,
             isolate_network: options.network != driver::Network::Host,
-            name_server: (options.network == driver::Network::Private)
-                .then(|| crate::network::NAME_SERVER.to_owned()),
+            name_server: (options.network == driver::Network::Private).then(|| NAME_SERVER.to_owned()),
             tmp_bytes: options.tmp_bytes,
             shm_bytes: options.shm_bytes,
             rlimits: vec![

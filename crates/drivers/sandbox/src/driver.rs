@@ -2,14 +2,14 @@
 //! cells, sweeping.
 
 use crate::cell::SandboxCell;
+use crate::probe;
 use crate::seccomp::{self, Profile};
 use crate::volume::{self, Volume};
 use crate::zygote::HostIds;
-use crate::{idmap, network, probe};
 use async_trait::async_trait;
 use fleetfoot_driver::{Cell, CellRequest, Driver, DriverError, DriverErrorKind};
 use fleetfoot_driver_linux::cgroup::Cgroups;
-use fleetfoot_driver_linux::{io, tree};
+use fleetfoot_driver_linux::{io, network, tree, userns};
 use fleetfoot_model::boundary::Boundary;
 use fleetfoot_model::ids::AttemptRef;
 use std::os::fd::OwnedFd;
@@ -156,7 +156,7 @@ impl SandboxDriver {
     pub fn new(options: SandboxOptions) -> Result<Self, DriverError> {
         let tag = tree::clean_tag(&options.tag)?;
         if options.network == Network::Private && network::program().is_none() {
-            return Err(DriverError::new(DriverErrorKind::Unsupported, probe::PRIVATE_NETWORK));
+            return Err(DriverError::new(DriverErrorKind::Unsupported, network::NEEDS));
         }
         if let Root::Directory(path) = &options.root {
             check_root(path)?;
@@ -169,7 +169,7 @@ impl SandboxDriver {
         let job = HostIds { uid: options.host_ids.0, gid: options.host_ids.1 };
         // Root in name only (in a container of an ordinary user) is treated as an ordinary user.
         let id_map = (me.uid == 0 && probe::may_map_owners())
-            .then(|| idmap::namespace((me.uid, me.gid), (job.uid, job.gid)).ok())
+            .then(|| userns::namespace(&[(me.uid, job.uid)], &[(me.gid, job.gid)]).ok())
             .flatten();
         let privileged = id_map.is_some();
         // Without control groups the pid namespace still holds every process.

@@ -65,11 +65,8 @@
 
 mod cell;
 mod driver;
-mod forward;
-mod idmap;
 mod inside;
 mod landlock;
-mod network;
 mod probe;
 mod seccomp;
 mod sys;

@@ -4,15 +4,12 @@
 
 use crate::driver::{Network, SandboxDriver, SandboxOptions};
 use fleetfoot_driver::{Cell, CellRequest, Command, DriverError};
+use fleetfoot_driver_linux::network;
 use fleetfoot_model::ids::{AttemptRef, Epoch, JobId};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
-
-/// What private networks need.
-pub(crate) const PRIVATE_NETWORK: &str = "a private network needs `slirp4netns` and access to /dev/net/tun: \
-     install the package slirp4netns, or use the network `none` or `host`";
 
 /// Where to look if nothing better is known.
 const GENERAL: &str = "let the runner make user namespaces and mounts: look at \
@@ -93,7 +90,7 @@ impl SandboxDriver {
                 Some(Err(e)) => e.source.as_ref().map_or("not available".into(), ToString::to_string),
                 None => "not tried".into(),
             },
-            fix: (!works).then(|| PRIVATE_NETWORK.into()),
+            fix: (!works).then(|| network::NEEDS.into()),
         });
         Probe { usable: checks.iter().all(|c| c.works || !c.required), checks }
     }

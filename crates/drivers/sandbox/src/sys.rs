@@ -197,22 +197,6 @@ pub(crate) fn limit_resource(resource: u32, wanted: u64) -> io::Result<u64> {
     Ok(value)
 }
 
-/// Brings the loopback device of a new network namespace up.
-pub(crate) fn loopback_up() -> io::Result<()> {
-    // SAFETY: plain numbers.
-    let fd = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())?;
-    // SAFETY: the kernel has just given us this descriptor.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-    // SAFETY: a plain structure, for which all zeroes are valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = from.cast_signed() as libc::c_char;
-    }
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    // SAFETY: the structure that this request reads, owned by us.
-    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into()).map(drop)
-}
-
 /// `fork(2)` of a single-threaded process: the child may do anything. `None` in the child.
 pub(crate) fn fork() -> io::Result<Option<i32>> {
     // SAFETY: the callers are single-threaded, so that no lock can be held by a thread that is gone.
@@ -262,65 +246,4 @@ pub(crate) fn unmount(target: &Path) -> io::Result<()> {
     // SAFETY: a C string that outlives the call.
     let rc = unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) };
     check(rc.into()).map(drop)
-}
-
-/// Adds a route that refuses everything to a network of IPv4.
-pub(crate) fn refuse_network(address: [u8; 4], prefix: u32) -> io::Result<()> {
-    // SAFETY: plain numbers.
-    let fd = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())?;
-    // SAFETY: the kernel has just given us this descriptor.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-    const RTF_REJECT: libc::c_ushort = 0x0200;
-    // SAFETY: plain structures, for which all zeroes are valid.
-    let mut route: libc::rtentry = unsafe { std::mem::zeroed() };
-    let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
-    for (place, value) in
-        [(&raw mut route.rt_dst, u32::from_be_bytes(address)), (&raw mut route.rt_genmask, mask)]
-    {
-        let socket = libc::sockaddr_in {
-            sin_family: libc::AF_INET as libc::sa_family_t,
-            sin_port: 0,
-            sin_addr: libc::in_addr { s_addr: value.to_be() },
-            sin_zero: [0; 8],
-        };
-        // SAFETY: both structures are of 16 bytes; the place is a field of ours.
-        unsafe { place.cast::<libc::sockaddr_in>().write_unaligned(socket) };
-    }
-    route.rt_flags = libc::RTF_UP | RTF_REJECT;
-    // SAFETY: the structure that this request reads, owned by us.
-    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCADDRT, &raw const route) }.into()).map(drop)
-}
-
-/// `struct in6_rtmsg`.
-#[repr(C)]
-#[derive(Default)]
-struct Route6 {
-    destination: [u8; 16],
-    source: [u8; 16],
-    gateway: [u8; 16],
-    kind: u32,
-    destination_prefix: u16,
-    source_prefix: u16,
-    metric: u32,
-    info: libc::c_ulong,
-    flags: u32,
-    interface: i32,
-}
-
-/// Adds a route that refuses everything to a network of IPv6.
-pub(crate) fn refuse_network6(address: std::net::Ipv6Addr, prefix: u16) -> io::Result<()> {
-    // SAFETY: plain numbers.
-    let fd = check(unsafe { libc::socket(libc::AF_INET6, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())?;
-    // SAFETY: the kernel has just given us this descriptor.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-    const RTF_REJECT: u32 = 0x0200;
-    let route = Route6 {
-        destination: address.octets(),
-        destination_prefix: prefix,
-        metric: 1,
-        flags: u32::from(libc::RTF_UP) | RTF_REJECT,
-        ..Route6::default()
-    };
-    // SAFETY: the structure that this request reads, owned by us.
-    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCADDRT, &raw const route) }.into()).map(drop)
 }

@@ -2,16 +2,16 @@
 //! commands, and ends it. It must never wait for it without a deadline.
 
 use crate::inside;
-use crate::network::Network;
 use crate::wire::{self, Ask, Mapped, Reply, Request, Setup};
 use fleetfoot_driver::{DriverError, DriverErrorKind};
 use fleetfoot_driver_linux::cgroup::CommandGroup;
 use fleetfoot_driver_linux::io::c_path;
+use fleetfoot_driver_linux::network::{Listen, Slirp};
 use fleetfoot_driver_linux::reaper;
-use fleetfoot_driver_linux::spawn::{self, Plan};
+use fleetfoot_driver_linux::spawn::{self, Enter, Plan};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(crate) struct Zygote {
     pub(crate) pid: i32,
     pidfd: OwnedFd,
     /// Ended with the zygote.
-    network: Option<Network>,
+    network: Option<Slirp>,
     /// What it told when it was ready.
     pub(crate) landlock_abi: u32,
     pub(crate) rlimits: Vec<(u32, u64)>,
@@ -70,6 +70,7 @@ impl Zygote {
             cgroup: birth,
             tasks: group.tasks().iter().map(AsRawFd::as_raw_fd).collect(),
             rlimits: Vec::new(),
+            enter: Enter::default(),
             oom_score_adj: None,
         };
         let spawned = spawn::spawn(&plan)
@@ -106,7 +107,7 @@ impl Zygote {
                     let [user, net] = fds.as_slice() else {
                         return Err(talk(io::ErrorKind::InvalidData.into()));
                     };
-                    let network = Network::start(user, net)
+                    let network = Slirp::start(Some(user.as_fd()), net.as_fd())
                         .map_err(|e| DriverError::io("cannot connect the private network", e))?;
                     self.network = Some(network);
                     wire::send(&self.socket, &Mapped, &[]).map_err(talk)?;
@@ -160,8 +161,16 @@ impl Zygote {
         })
     }
 
-    /// Sockets that listen on a port of the cell's own loopback.
-    pub(crate) fn listen(&self, port: u16) -> Result<Vec<OwnedFd>, DriverError> {
+    /// Whether it still lives; a job cannot end it, but the kernel can, for memory.
+    pub(crate) fn is_alive(&self) -> bool {
+        let mut poll = [rustix::event::PollFd::new(&self.pidfd, rustix::event::PollFlags::IN)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(rustix::event::poll(&mut poll, Some(&now)), Ok(0))
+    }
+}
+
+impl Listen for Zygote {
+    fn listen(&self, port: u16) -> Result<Vec<OwnedFd>, DriverError> {
         let talk = |e| DriverError::io("the sandbox does not answer", e);
         wire::send(&self.socket, &Ask::Listen(port), &[]).map_err(talk)?;
         match self.answer().map_err(talk)? {
@@ -172,13 +181,6 @@ impl Zygote {
             }
             _ => Err(talk(io::ErrorKind::InvalidData.into())),
         }
-    }
-
-    /// Whether it still lives; a job cannot end it, but the kernel can, for memory.
-    pub(crate) fn is_alive(&self) -> bool {
-        let mut poll = [rustix::event::PollFd::new(&self.pidfd, rustix::event::PollFlags::IN)];
-        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        matches!(rustix::event::poll(&mut poll, Some(&now)), Ok(0))
     }
 }
 

@@ -1,13 +1,16 @@
 //! What a cell is shown beside its own directories: mounts, the root of an
-//! image, ports of services; and the private network over IPv6.
+//! image, ports of services; and what a private network leads to.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 use fleetfoot_driver::{Cell, CellRequest, Driver, Mount, Root};
-use fleetfoot_driver_conformance::{finish, fresh_tag};
+use fleetfoot_driver_conformance::network::{
+    in_a_world_of_its_own, is_world_of_its_own, leads_out_and_nowhere_else, services_are_reached,
+};
+use fleetfoot_driver_conformance::{World, finish, fresh_tag};
 use fleetfoot_driver_sandbox::{Network, SandboxDriver, SandboxOptions};
 use fleetfoot_model::ids::{AttemptRef, Epoch, JobId};
+use fleetfoot_model::spec::Limits;
 use std::collections::HashMap;
-use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -173,71 +176,29 @@ async fn an_image_is_the_root() {
     assert_eq!(std::fs::read_to_string(place.path("workspace/file")).unwrap(), "kept\n");
 }
 
+/// A cell of its own, or `None` (said why).
+async fn world(network: Network) -> Option<World> {
+    let place = place(network).await?;
+    Some(World::new(Box::new(place.driver), Limits::default()).await)
+}
+
 #[tokio::test]
 async fn services_of_the_host_are_reached_by_port() {
-    let Some(place) = place(Network::None).await else { return };
-    let service = |text: &'static str| {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                let _ = stream.write_all(text.as_bytes());
-            }
-        });
-        port
-    };
-    let (given, other) = (service("given\n"), service("not given\n"));
-    let cell = place.cell(place.request()).await;
-    cell.reach(given).await.unwrap();
-    cell.reach(given).await.unwrap();
-    let ask =
-        |port: u16| format!("(exec 3<>/dev/tcp/127.0.0.1/{port} && cat <&3) 2>/dev/null || echo refused");
-    let script = format!("{}; {}", ask(given), ask(other));
-    // The machine's own way to it stays as it is, and after the end of everything a new cell has it too.
-    assert_eq!(place.sh(&*cell, &script).await, "given\nrefused\n");
-    cell.kill_all().await;
-    assert_eq!(place.sh(&*cell, &script).await, "given\nrefused\n");
-    let many = format!("for i in 1 2 3 4 5 6 7 8; do ({}) & done; wait", ask(given));
-    assert_eq!(place.sh(&*cell, &many).await, "given\n".repeat(8));
-    cell.tear_down().await.unwrap();
+    let Some(world) = world(Network::None).await else { return };
+    services_are_reached(world).await;
 }
 
-#[tokio::test]
-async fn a_low_port_can_be_reached() {
-    let Some(place) = place(Network::None).await else { return };
-    let cell = place.cell(place.request()).await;
-    cell.reach(80).await.unwrap();
-    let script = "(exec 3<>/dev/tcp/127.0.0.1/80) && echo connected; cat /proc/self/status | grep CapEff";
-    assert_eq!(place.sh(&*cell, script).await, "connected\nCapEff:\t0000000000000000\n");
-    cell.tear_down().await.unwrap();
+#[test]
+fn a_private_network_leads_out_and_nowhere_else() {
+    in_a_world_of_its_own("hidden_private_network");
 }
 
+/// Hidden: only in a world of its own.
 #[tokio::test]
-async fn nothing_private_over_ipv6() {
-    let Some(place) = place(Network::Private).await else { return };
-    let listener = match std::net::TcpListener::bind("[::]:0") {
-        Ok(listener) => listener,
-        Err(error) => return eprintln!("skipped: no IPv6 here: {error}"),
-    };
-    let port = listener.local_addr().unwrap().port();
-    let cell = place.cell(place.request()).await;
-    let routes = place.sh(&*cell, "cat /proc/net/ipv6_route").await;
-    for refused in ["fc000000000000000000000000000000 07", "20020000000000000000000000000000 10"] {
-        let line = routes.lines().find(|l| l.starts_with(refused)).expect(refused);
-        assert!(line.ends_with("lo"), "{line}");
+async fn hidden_private_network() {
+    if !is_world_of_its_own() {
+        return;
     }
-    let mut script = String::new();
-    for address in ["::1", "fd00::2", "fd12:3456::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::2"] {
-        script.push_str(&format!(
-            "(timeout 2 bash -c 'exec 3<>/dev/tcp/{address}/{port}') 2>/dev/null && echo {address} ALLOWED\n"
-        ));
-    }
-    assert_eq!(place.sh(&*cell, &script).await, "");
-    let device = place.sh(&*cell, "grep -c tap0 /proc/net/if_inet6").await;
-    let host_has = std::fs::read_to_string("/proc/net/ipv6_route")
-        .unwrap_or_default()
-        .lines()
-        .any(|l| l.starts_with("00000000000000000000000000000000 00") && !l.ends_with("lo"));
-    assert!(!host_has || device.trim() != "0", "the device has an address: {device}");
-    cell.tear_down().await.unwrap();
+    let Some(world) = world(Network::Private).await else { return };
+    leads_out_and_nowhere_else(world).await;
 }

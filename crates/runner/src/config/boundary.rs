@@ -76,7 +76,7 @@ impl Default for BoundaryConfig {
             container_keep_age: DEFAULT_KEEP_AGE,
             gvisor_runsc: None,
             gvisor_platform: PlatformChoice::Auto,
-            gvisor_network: NetworkChoice::Host,
+            gvisor_network: NetworkChoice::Private,
         }
     }
 }

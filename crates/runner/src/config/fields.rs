@@ -202,8 +202,8 @@ fields! {
     gvisor_platform, "GVISOR_PLATFORM", "\"auto\"",
         "How gVisor gets hold of system calls: auto, systrap, ptrace or kvm. Default: auto (the first that works).",
         |text| Some(text.parse()?);
-    gvisor_network, "GVISOR_NETWORK", "\"host\"",
-        "Network of jobs in gVisor: none, host or private.",
+    gvisor_network, "GVISOR_NETWORK", "\"private\"",
+        "Network of jobs in gVisor: none, host or private. Default: private.",
         |text| Some(text.parse()?);
 }
 

@@ -5,9 +5,9 @@
 
 use super::{child, root};
 use crate::wire::{self, Ask, Mapped, Reply, Setup};
-use crate::{landlock, network, sys};
+use crate::{landlock, sys};
+use fleetfoot_driver_linux::network;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -70,7 +70,7 @@ fn serve(socket: &UnixStream) -> io::Result<()> {
                 };
                 wire::send(socket, &reply, &[])?;
             }
-            Ask::Listen(port) => match listen(port) {
+            Ask::Listen(port) => match network::listen_on_loopback(port) {
                 Ok(sockets) => {
                     let fds: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
                     wire::send(socket, &Reply::Listening, &fds)?;
@@ -80,13 +80,6 @@ fn serve(socket: &UnixStream) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Sockets on the loopback of this network; without IPv6 one is enough.
-fn listen(port: u16) -> io::Result<Vec<TcpListener>> {
-    let mut sockets = vec![TcpListener::bind((Ipv4Addr::LOCALHOST, port))?];
-    sockets.extend(TcpListener::bind((Ipv6Addr::LOCALHOST, port)));
-    Ok(sockets)
 }
 
 fn build(
@@ -118,7 +111,7 @@ fn build(
         }
     };
     if setup.isolate_network {
-        sys::loopback_up().doing("start the loopback device")?;
+        network::loopback_up().doing("start the loopback device")?;
         if setup.name_server.is_some() {
             connect(socket)?;
         }
@@ -145,16 +138,7 @@ fn build(
 
 /// Closes the ways to private networks and has the runner connect the rest.
 fn connect(socket: &UnixStream) -> Result<(), Failure> {
-    for (address, prefix) in network::REFUSED {
-        sys::refuse_network(address, prefix).doing("close the ways to private networks")?;
-    }
-    for (address, prefix) in network::REFUSED6 {
-        match sys::refuse_network6(address, prefix) {
-            // A kernel without IPv6 has no such ways.
-            Err(e) if e.raw_os_error() == Some(libc::EAFNOSUPPORT) => break,
-            other => other.doing("close the ways to private networks of IPv6")?,
-        }
-    }
+    network::refused::close().doing("close the ways to private networks")?;
     let open = |kind: &str| std::fs::File::open(format!("/proc/self/ns/{kind}"));
     let user = open("user").doing("open the namespaces")?;
     let net = open("net").doing("open the namespaces")?;

@@ -1,9 +1,8 @@
 //! Ways from a cell with a network of its own to single ports of the host's
 //! loopback, where services of the job listen. The sockets are made inside by
-//! the zygote and served out here; nothing else of the host's loopback can be
+//! whoever may and served out here; nothing else of the host's loopback can be
 //! reached through them. They must not outlive the cell.
 
-use crate::zygote::Zygote;
 use fleetfoot_driver::DriverError;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -16,9 +15,18 @@ use tokio::task::JoinSet;
 /// Connections of one port at once, at most: each costs the runner two descriptors.
 const MAX_OPEN: usize = 256;
 
+/// Whoever can make sockets inside of a cell.
+pub trait Listen {
+    /// Sockets that listen on a port of the cell's own loopback.
+    ///
+    /// # Errors
+    /// If the port is taken, or the cell is gone.
+    fn listen(&self, port: u16) -> Result<Vec<OwnedFd>, DriverError>;
+}
+
 /// The forwarded ports of one cell.
 #[derive(Debug, Default)]
-pub(crate) struct Forwards(Mutex<State>);
+pub struct Forwards(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -32,39 +40,45 @@ impl Forwards {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forwards a port from now on, and in every zygote to come. Again changes nothing.
-    pub(crate) fn add(&self, port: u16, zygote: Option<&Zygote>) -> Result<(), DriverError> {
+    /// Forwards a port from now on, and after every new start of the cell. Again changes nothing.
+    ///
+    /// # Errors
+    /// If no socket can be made inside.
+    pub fn add(&self, port: u16, inside: Option<&impl Listen>) -> Result<(), DriverError> {
         let mut state = self.lock();
         if state.ports.contains(&port) {
             return Ok(());
         }
-        if let Some(zygote) = zygote {
-            state.serve(port, zygote)?;
+        if let Some(inside) = inside {
+            state.serve(port, inside)?;
         }
         state.ports.push(port);
         Ok(())
     }
 
-    /// Forwards all ports out of a new zygote.
-    pub(crate) fn resume(&self, zygote: &Zygote) -> Result<(), DriverError> {
+    /// Forwards all ports out of a cell that was started anew.
+    ///
+    /// # Errors
+    /// If no socket can be made inside.
+    pub fn resume(&self, inside: &impl Listen) -> Result<(), DriverError> {
         let mut state = self.lock();
         for port in state.ports.clone() {
-            state.serve(port, zygote)?;
+            state.serve(port, inside)?;
         }
         Ok(())
     }
 
-    /// Ends what is served, because the zygote ends.
-    pub(crate) fn pause(&self) {
+    /// Ends what is served, because the inside ends.
+    pub fn pause(&self) {
         self.lock().serving = JoinSet::new();
     }
 }
 
 impl State {
-    fn serve(&mut self, port: u16, zygote: &Zygote) -> Result<(), DriverError> {
-        for socket in zygote.listen(port)? {
+    fn serve(&mut self, port: u16, inside: &impl Listen) -> Result<(), DriverError> {
+        for socket in inside.listen(port)? {
             let listener = listener(socket)
-                .map_err(|e| DriverError::io(format!("port {port} of the sandbox cannot be served"), e))?;
+                .map_err(|e| DriverError::io(format!("port {port} of the cell cannot be served"), e))?;
             self.serving.spawn(serve(listener, port));
         }
         Ok(())
@@ -87,7 +101,7 @@ async fn serve(listener: TcpListener, port: u16) {
                 }
                 Err(error) => {
                     // Out of descriptors, or a connection that was gone already.
-                    tracing::debug!(%error, port, "a connection of a sandbox was not accepted");
+                    tracing::debug!(%error, port, "a connection of a cell was not accepted");
                     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
                 }
             },

@@ -1,6 +1,6 @@
-//! User namespaces that only serve as tables of ids for mounts: files of the
-//! runner appear as the job's inside, and what the job writes is the runner's
-//! on disk. It must never leave the process that opens the namespace behind.
+//! User namespaces without a process in them: tables of ids for mounts, or for
+//! programs that enter them. It must never leave the process that opens the
+//! namespace behind.
 
 #![expect(unsafe_code, reason = "a child that does nothing but exist in a namespace")]
 
@@ -8,8 +8,12 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 
-/// A namespace in which `on_disk` ids are shown as `shown` ids. Needs root.
-pub(crate) fn namespace(on_disk: (u32, u32), shown: (u32, u32)) -> io::Result<OwnedFd> {
+/// A namespace in which the first of each pair stands for the second, which is an id of ours: first for
+/// users, then for groups. Needs root.
+///
+/// # Errors
+/// If the runner may not make one.
+pub fn namespace(users: &[(u32, u32)], groups: &[(u32, u32)]) -> io::Result<OwnedFd> {
     #[repr(C)]
     #[derive(Default)]
     struct Arguments {
@@ -39,7 +43,7 @@ pub(crate) fn namespace(on_disk: (u32, u32), shown: (u32, u32)) -> io::Result<Ow
         }
     }
     let pid = pid as i32;
-    let opened = fill(pid, on_disk, shown);
+    let opened = fill(pid, users, groups);
     // SAFETY: our own child, in our session, that nobody else waits for.
     unsafe {
         libc::kill(pid, libc::SIGKILL);
@@ -48,8 +52,10 @@ pub(crate) fn namespace(on_disk: (u32, u32), shown: (u32, u32)) -> io::Result<Ow
     opened
 }
 
-fn fill(pid: i32, on_disk: (u32, u32), shown: (u32, u32)) -> io::Result<OwnedFd> {
-    fs::write(format!("/proc/{pid}/uid_map"), format!("{} {} 1", on_disk.0, shown.0))?;
-    fs::write(format!("/proc/{pid}/gid_map"), format!("{} {} 1", on_disk.1, shown.1))?;
+fn fill(pid: i32, users: &[(u32, u32)], groups: &[(u32, u32)]) -> io::Result<OwnedFd> {
+    for (file, ids) in [("uid_map", users), ("gid_map", groups)] {
+        let lines: String = ids.iter().map(|(inside, outside)| format!("{inside} {outside} 1\n")).collect();
+        fs::write(format!("/proc/{pid}/{file}"), lines)?;
+    }
     Ok(fs::File::open(format!("/proc/{pid}/ns/user"))?.into())
 }
