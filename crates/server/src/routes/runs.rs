@@ -190,6 +190,31 @@ pub(super) async fn show(
     Ok(Json(app.control.run(&who, id.0).await?))
 }
 
+/// Which attempts.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AttemptsQuery {
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Entries on the page, at most 200; 50 if absent.
+    limit: Option<usize>,
+}
+
+/// The attempts of a run, newest first: the run itself, those that it repeats, and those that repeat it.
+#[utoipa::path(get, path = "/runs/{id}/attempts", operation_id = "list_run_attempts", tag = "runs",
+    params(("id" = u64, Path, description = "Any of the attempts"), AttemptsQuery),
+    responses((status = 200, body = Page<RunView>)))]
+pub(super) async fn attempts(
+    State(app): State<App>,
+    Reader(who): Reader,
+    id: Id<RunId>,
+    Query(query): Query<AttemptsQuery>,
+) -> Answer<Json<Page<RunView>>> {
+    let limit = page_limit(query.limit)?;
+    Ok(Json(app.control.run_attempts(&who, id.0, query.cursor.as_deref(), limit).await?))
+}
+
 /// Ask for the cancellation of a run. Asking again changes nothing.
 #[utoipa::path(post, path = "/runs/{id}/cancel", operation_id = "cancel_run", tag = "runs",
     params(("id" = u64, Path, description = "The run")),
