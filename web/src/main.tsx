@@ -6,7 +6,7 @@ import { RouterProvider } from '@tanstack/react-router';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { whenSignedOut } from './api/client';
-import { forget } from './api/session';
+import { endSession } from './api/session';
 import { makeQueryClient } from './lib/queries';
 import { startTheme } from './lib/theme';
 import { makeRouter } from './router';
@@ -17,7 +17,7 @@ const router = makeRouter(queries);
 
 // A session that ended leads to sign-in, and from there back to this page.
 whenSignedOut(() => {
-  forget(queries);
+  endSession(queries);
   void router.invalidate();
 });
 

@@ -33,6 +33,12 @@ function ownAddress(address: unknown): string | undefined {
   return typeof address === 'string' && /^\/ui\/(?![/\\])/.test(address) ? address : undefined;
 }
 
+/** Whose secrets and variables an address names. */
+function scopeOf(search: Record<string, unknown>): { project?: string | undefined; environment?: string | undefined } {
+  const word = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined);
+  return { project: word(search['project']), environment: word(search['environment']) };
+}
+
 /** The range of time in an address. */
 function rangeOf(search: Record<string, unknown>): { range?: Range } {
   return isRange(search['range']) ? { range: search['range'] } : {};
@@ -146,7 +152,13 @@ const matters = [
   }),
   createRoute({
     getParentRoute: () => admin,
+    path: 'projects',
+    component: lazyRouteComponent(() => import('./routes/admin/Projects'), 'Projects'),
+  }),
+  createRoute({
+    getParentRoute: () => admin,
     path: 'values',
+    validateSearch: scopeOf,
     component: lazyRouteComponent(() => import('./routes/admin/Values'), 'Values'),
   }),
   createRoute({

@@ -6,9 +6,9 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Browser, Page } from 'playwright-core';
 import { axe, FAILED_REQUEST, launch, open, Server, signIn, until, type Watched } from './harness.ts';
-import { ARTIFACT } from './documents.ts';
+import { ARTIFACT, caches, HELLO } from './documents.ts';
 
-const MATTERS = ['tokens', 'users', 'values', 'environments', 'repositories', 'storage', 'audit', 'health'] as const;
+const MATTERS = ['tokens', 'users', 'projects', 'values', 'environments', 'repositories', 'storage', 'audit', 'health'] as const;
 
 let browser: Browser;
 let server: Server;
@@ -208,6 +208,56 @@ test('secrets are written and never read; variables are; both of everything or o
   await page.getByRole('heading', { name: 'No variables here' }).waitFor();
 });
 
+test('the values of an environment are its own, and its address names it', async () => {
+  await server.post('/api/v1/environments', { name: 'staging', project: 'shop', rules: {} });
+  const page = await matter('values', 'Secrets and variables');
+  await page.getByRole('textbox', { name: 'Project' }).fill('shop');
+  await page.getByRole('textbox', { name: 'Environment' }).fill('staging');
+  await page.getByRole('button', { name: 'Show' }).click();
+  await page.getByRole('heading', { name: 'Secrets of environment staging of shop' }).waitFor();
+  expect(new URL(page.url()).search).toBe('?project=shop&environment=staging');
+  const dialog = page.getByRole('dialog');
+  for (const [kind, name, value] of [['secret', 'STAGE_KEY', 'only-there'], ['variable', 'COLOR', 'blue']] as const) {
+    await page.getByRole('button', { name: `Set a ${kind}` }).click();
+    await dialog.getByLabel('Name').fill(name);
+    await dialog.getByLabel('Value').fill(value);
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await dialog.waitFor({ state: 'detached' });
+    await page.getByRole('row').filter({ hasText: name }).getByText('staging').waitFor();
+  }
+  await page.reload();
+  const secret = page.getByRole('row').filter({ hasText: 'STAGE_KEY' });
+  await secret.waitFor();
+  expect(await page.content()).not.toContain('only-there');
+  expect(await axe(page)).toEqual([]);
+  const scoped = await server.get<{ items: { name: string; environment: string | null }[] }>('/api/v1/variables?project=shop&environment=staging');
+  expect(scoped.items.find((each) => each.name === 'COLOR')?.environment).toBe('staging');
+  const wide = await server.get<{ items: { name: string }[] }>('/api/v1/variables?project=shop');
+  expect(wide.items.some((each) => each.name === 'COLOR')).toBe(false);
+  await page.getByRole('button', { name: 'Remove secret STAGE_KEY' }).click();
+  await confirm(page, 'Remove');
+  await page.getByRole('button', { name: 'Remove variable COLOR' }).click();
+  await confirm(page, 'Remove');
+  await secret.waitFor({ state: 'detached' });
+  await server.ask('DELETE', '/api/v1/environments/staging?project=shop');
+});
+
+test('projects show their latest run and lead to what belongs to them', async () => {
+  const run = await server.submit(HELLO, { project: 'bakery' });
+  expect(await server.ended(run)).toBe('success');
+  const page = await matter('projects', 'Projects');
+  const row = page.getByRole('row').filter({ hasText: 'bakery' });
+  await row.getByRole('link', { name: /Succeeded Hello #1/ }).waitFor();
+  expect(await axe(page)).toEqual([]);
+  await row.getByRole('link', { name: 'Secrets and variables of bakery' }).click();
+  await page.getByRole('heading', { name: 'Secrets of project bakery' }).waitFor();
+  await page.goBack();
+  await row.getByRole('link', { name: 'bakery', exact: true }).click();
+  await page.getByRole('heading', { name: 'Runs' }).waitFor();
+  await page.getByRole('row').filter({ hasText: 'Hello #1' }).waitFor();
+  expect(new URL(page.url()).search).toBe('?project=bakery');
+});
+
 test('an environment with rules is made, changed and removed', async () => {
   const page = await matter('environments', 'Environments');
   const dialog = page.getByRole('dialog');
@@ -320,6 +370,45 @@ test('an artifact of a run is listed, downloaded and removed', async () => {
   await row.getByRole('button', { name: 'Remove artifact report' }).click();
   await confirm(page, 'Remove');
   await page.getByRole('heading', { name: 'No artifacts' }).waitFor();
+});
+
+test('caches are listed page by page, and removed', async () => {
+  const many = 53;
+  const repository = { name: 'acme/app', url: 'https://git.example.org/acme/app', ref: 'refs/heads/main', sha: 'a'.repeat(40) };
+  const run = await server.submit(caches(many), { repository });
+  expect(await server.ended(run)).toBe('success');
+  const page = await matter('storage', 'Storage');
+  const list = page.getByRole('group', { name: 'Caches' });
+  const rows = list.getByRole('row').filter({ hasText: 'deps-' });
+  await list.getByText(`deps-${many}`, { exact: true }).waitFor();
+  expect(await rows.count()).toBe(50);
+  expect(await list.getByText('deps-1', { exact: true }).count()).toBe(0);
+  await page.getByRole('button', { name: 'More' }).click();
+  await list.getByText('deps-1', { exact: true }).waitFor();
+  expect(await rows.count()).toBe(many);
+  expect(await page.getByRole('button', { name: 'More' }).count()).toBe(0);
+  // What lies half under the bar at the top is no fault.
+  await page.evaluate(() => scrollTo(0, 0));
+  expect(await axe(page)).toEqual([]);
+  await page.getByRole('button', { name: 'Remove cache deps-7', exact: true }).click();
+  await confirm(page, 'Remove');
+  await list.getByText('deps-7', { exact: true }).waitFor({ state: 'detached' });
+  const { caches: left } = await server.get<{ caches: { key: string }[] }>('/api/v1/caches?limit=100');
+  expect(left.map((each) => each.key)).not.toContain('deps-7');
+  expect(left.length).toBe(many - 1);
+});
+
+test('older entries of the audit log come when they are asked for', async () => {
+  const many = 103;
+  for (let n = 1; n <= many; n += 1) await server.ask('PUT', `/api/v1/variables/PAGED`, { value: String(n) });
+  const page = await matter('audit', 'Audit log');
+  await page.goto('/ui/admin/audit?action=variable.set&text=PAGED');
+  const rows = page.getByRole('row').filter({ hasText: 'variable.set' });
+  await until(async () => (await rows.count()) === 100, 'a page of entries');
+  await page.getByRole('button', { name: 'Older entries' }).click();
+  await until(async () => (await rows.count()) === many, 'all entries');
+  expect(await page.getByRole('button', { name: 'Older entries' }).count()).toBe(0);
+  await server.ask('DELETE', '/api/v1/variables/PAGED');
 });
 
 test('the audit log is filtered in the address, and exported as it is filtered', async () => {

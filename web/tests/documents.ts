@@ -12,6 +12,17 @@ jobs:
         run: echo hello from the job
 `;
 
+/** Says whether it was asked for debug output. */
+export const DEBUG = `
+name: Debug
+on: push
+jobs:
+  tell:
+    runs-on: ubuntu-latest
+    steps:
+      - run: echo "debug is \${RUNNER_DEBUG:-off}"
+`;
+
 /** A graph with a matrix, annotations, a summary, a failure and a skipped job. */
 export const GRAPH = `
 name: CI
@@ -142,9 +153,11 @@ jobs:
       - run: echo published
 `;
 
-/** Uploads an artifact, as an action does: steps of shell see nothing of the server's services. */
-export const ARTIFACT = `
-name: Artifact
+/** A workflow whose only job runs a script as an action does: steps of shell see nothing of the server's services. */
+function acting(name: string, script: string): string {
+  const indented = script.trim().split('\n').map((line) => `          ${line}`).join('\n');
+  return `
+name: ${name}
 on: push
 jobs:
   make:
@@ -152,36 +165,68 @@ jobs:
     steps:
       - name: Write the action
         run: |
-          mkdir -p upload
-          cat > upload/action.yml <<'END'
-          name: Upload
-          description: Uploads a report
+          mkdir -p act
+          cat > act/action.yml <<'END'
+          name: ${name}
+          description: Speaks to the services of the server
           runs:
             using: node20
             main: main.js
           END
-          cat > upload/main.js <<'END'
-          const { ACTIONS_RESULTS_URL: url, ACTIONS_RUNTIME_TOKEN: token } = process.env;
-          const claims = JSON.parse(Buffer.from(token.split('.')[1], 'base64url'));
-          const [, run, job] = claims.scp.split(' ').find((each) => each.startsWith('Actions.Results:')).split(':');
-          const ids = { workflow_run_backend_id: run, workflow_job_run_backend_id: job, name: 'report' };
-          const answered = async (response) => {
-            if (!response.ok) throw new Error(response.status + ' ' + (await response.text()));
-            return response;
-          };
-          const call = async (method, body) => {
-            const headers = { authorization: 'Bearer ' + token, 'content-type': 'application/json' };
-            const address = url + 'twirp/github.actions.results.api.v1.ArtifactService/' + method;
-            return (await answered(await fetch(address, { method: 'POST', headers, body: JSON.stringify({ ...ids, ...body }) }))).json();
-          };
-          const put = async (address, body) => answered(await fetch(address, { method: 'PUT', body }));
-          (async () => {
-            const made = await call('CreateArtifact', { version: 7 });
-            const bytes = Buffer.from('all is well');
-            await put(made.signed_upload_url + '&comp=block&blockid=YQ', bytes);
-            await put(made.signed_upload_url + '&comp=blocklist', '<BlockList><Latest>YQ</Latest></BlockList>');
-            await call('FinalizeArtifact', { size: String(bytes.length) });
-          })();
+          cat > act/main.js <<'END'
+${indented}
           END
-      - uses: ./upload
+      - uses: ./act
 `;
+}
+
+/** What both scripts need. */
+const ANSWERED = `
+const answered = async (response) => {
+  if (!response.ok) throw new Error(response.status + ' ' + (await response.text()));
+  return response;
+};
+`;
+
+/** Uploads an artifact. */
+export const ARTIFACT = acting('Artifact', `${ANSWERED}
+const { ACTIONS_RESULTS_URL: url, ACTIONS_RUNTIME_TOKEN: token } = process.env;
+const claims = JSON.parse(Buffer.from(token.split('.')[1], 'base64url'));
+const [, run, job] = claims.scp.split(' ').find((each) => each.startsWith('Actions.Results:')).split(':');
+const ids = { workflow_run_backend_id: run, workflow_job_run_backend_id: job, name: 'report' };
+const call = async (method, body) => {
+  const headers = { authorization: 'Bearer ' + token, 'content-type': 'application/json' };
+  const address = url + 'twirp/github.actions.results.api.v1.ArtifactService/' + method;
+  return (await answered(await fetch(address, { method: 'POST', headers, body: JSON.stringify({ ...ids, ...body }) }))).json();
+};
+const put = async (address, body) => answered(await fetch(address, { method: 'PUT', body }));
+(async () => {
+  const made = await call('CreateArtifact', { version: 7 });
+  const bytes = Buffer.from('all is well');
+  await put(made.signed_upload_url + '&comp=block&blockid=YQ', bytes);
+  await put(made.signed_upload_url + '&comp=blocklist', '<BlockList><Latest>YQ</Latest></BlockList>');
+  await call('FinalizeArtifact', { size: String(bytes.length) });
+})();
+`);
+
+/** Saves as many caches as are wanted. */
+export function caches(count: number): string {
+  return acting('Caches', `${ANSWERED}
+const { ACTIONS_CACHE_URL: url, ACTIONS_RUNTIME_TOKEN: token } = process.env;
+const call = async (method, path, headers, body) => {
+  const authorization = 'Bearer ' + token;
+  return answered(await fetch(url + '_apis/artifactcache/caches' + path, { method, headers: { authorization, ...headers }, body }));
+};
+const json = { 'content-type': 'application/json' };
+(async () => {
+  for (let n = 1; n <= ${count}; n += 1) {
+    const bytes = Buffer.from('kept ' + n);
+    const asked = JSON.stringify({ key: 'deps-' + n, version: 'v1', cacheSize: bytes.length });
+    const { cacheId } = await (await call('POST', '', json, asked)).json();
+    const range = { 'content-type': 'application/octet-stream', 'content-range': 'bytes 0-' + (bytes.length - 1) + '/*' };
+    await call('PATCH', '/' + cacheId, range, bytes);
+    await call('POST', '/' + cacheId, json, JSON.stringify({ size: bytes.length }));
+  }
+})();
+`);
+}

@@ -1,8 +1,9 @@
 /** The page of a run: what it shows and what can be done there. */
+import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Browser } from 'playwright-core';
 import { axe, launch, open, Server, signIn, until, type Watched } from './harness.ts';
-import { DEPLOY, GRAPH, LONELY, LONG } from './documents.ts';
+import { ARTIFACT, DEBUG, DEPLOY, GRAPH, HELLO, LONELY, LONG } from './documents.ts';
 
 let browser: Browser;
 let server: Server;
@@ -89,6 +90,51 @@ test('failed jobs are run again, as a new attempt that leads back to the old one
   await page.getByRole('button', { name: /^Attempt 2 of 2/ }).click();
   await page.getByRole('menuitem', { name: /Attempt 1/ }).click();
   await until(() => page.url().endsWith(`/runs/${graph}`), 'the first attempt');
+});
+
+test('all jobs are run again with debug output, which the log then has', async () => {
+  const { page } = watched;
+  const run = await server.submit(DEBUG);
+  expect(await server.ended(run)).toBe('success');
+  const words = async (of: number): Promise<string> => {
+    const { jobs } = await server.get<{ jobs: { id: number }[] }>(`/api/v1/runs/${of}`);
+    const log = await fetch(`${server.url}/api/v1/jobs/${jobs[0]?.id}/log/lines?count=1000`, { headers: { authorization: `Bearer ${server.token}` } });
+    return log.text();
+  };
+  expect(await words(run)).not.toContain('debug is 1');
+  await page.goto(`/ui/runs/${run}`);
+  await page.getByRole('button', { name: 'Run again' }).click();
+  await page.getByRole('menuitem', { name: 'All jobs, with debug output' }).click();
+  await until(() => !page.url().includes(`/runs/${run}`), 'the new run');
+  const again = Number(/runs\/(\d+)/.exec(page.url())?.[1]);
+  expect(await server.ended(again)).toBe('success');
+  expect(await words(again)).toContain('debug is 1');
+  await page.getByRole('navigation', { name: 'Jobs of the run' }).getByRole('link', { name: /tell/ }).click();
+  await page.getByRole('region', { name: 'Log', exact: true }).getByText('debug is 1', { exact: true }).first().waitFor();
+});
+
+test('a further attempt appears in the switcher of a page that is open', async () => {
+  const { page } = watched;
+  const run = await server.submit(HELLO);
+  await server.ended(run);
+  await page.goto(`/ui/runs/${run}`);
+  await page.getByRole('heading', { name: /Hello/ }).first().waitFor();
+  expect(await page.getByRole('button', { name: /^Attempt/ }).count()).toBe(0);
+  const { run: again } = await server.post<{ run: number }>(`/api/v1/runs/${run}/rerun`, {});
+  await page.getByRole('button', { name: 'Attempt 1 of 2; show others' }).click();
+  await page.getByRole('menuitem', { name: /Attempt 2/ }).click();
+  await until(() => page.url().endsWith(`/runs/${again}`), 'the second attempt');
+  await server.ended(again);
+});
+
+test('an artifact is downloaded from the page of its run', async () => {
+  const { page } = watched;
+  const run = await server.submit(ARTIFACT);
+  await page.goto(`/ui/runs/${run}`);
+  const part = page.getByRole('region', { name: 'Artifacts' });
+  const [download] = await Promise.all([page.waitForEvent('download', { timeout: 40_000 }), part.getByRole('link', { name: 'Download report' }).click({ timeout: 40_000 })]);
+  expect(await readFile(await download.path(), 'utf8')).toBe('all is well');
+  expect(await axe(page)).toEqual([]);
 });
 
 test('a running run is followed live and cancelled', async () => {

@@ -28,9 +28,11 @@ pub(crate) fn runs(runs: &[RunView], style: Style, now: Timestamp) -> String {
     style::table(&["", "RUN", "STATUS", "TITLE", "EVENT", "BRANCH", "TIME", "CREATED"], &rows)
 }
 
-/// A run with its jobs and steps, and what isolation held for those jobs of which it is known.
+/// A run with its jobs and steps, the other ones among its attempts, and what isolation held for
+/// those jobs of which it is known.
 pub(crate) fn run(
     run: &RunView,
+    attempts: &[RunView],
     boundaries: &HashMap<JobId, String>,
     style: Style,
     now: Timestamp,
@@ -56,6 +58,17 @@ pub(crate) fn run(
         let git_ref = repository.git_ref.as_deref().map_or("", short_ref);
         let sha: String = repository.sha.as_deref().unwrap_or("").chars().take(10).collect();
         let _ = writeln!(out, "  {} {} {sha}", printable(&repository.url), printable(git_ref));
+    }
+    let others: Vec<String> = attempts
+        .iter()
+        .filter(|other| other.id != run.id)
+        .map(|other| {
+            let word = style.word(other.status, other.conclusion);
+            format!("run {} (attempt {}, {word})", other.id, other.attempt)
+        })
+        .collect();
+    if !others.is_empty() {
+        let _ = writeln!(out, "  also: {}", others.join(", "));
     }
     for job in run.jobs.iter().flatten() {
         out.push('\n');
@@ -251,9 +264,12 @@ mod tests {
         ]);
         let view = view("completed", Some("failure"), jobs);
         let held = HashMap::from([(JobId(1), "sandbox (driver sandbox/0.1.0); no capabilities".to_owned())]);
-        insta::assert_snapshot!(run(&view, &held, Style::PLAIN, now()), @r"
+        let again = RunView { id: fleetfoot_model::RunId(9), attempt: 2, ..view.clone() };
+        let attempts = [again, view.clone()];
+        insta::assert_snapshot!(run(&view, &attempts, &held, Style::PLAIN, now()), @r"
         ✗ run 7 CI failure
           CI #3.1 · push · 4.0s · created 2026-11-20T18:00:00.000000Z
+          also: run 9 (attempt 2, failure)
 
         ✗ job 1 test failure on here (3.0s)
             boundary: sandbox (driver sandbox/0.1.0); no capabilities

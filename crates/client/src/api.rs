@@ -119,6 +119,14 @@ impl Client {
         self.get(self.api(&["runs", &run.to_string()], &[])).await
     }
 
+    /// The newest attempts of a run: the run itself, those that it repeats, and those that repeat it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn run_attempts(&self, run: RunId) -> Result<Page<RunView>, ClientError> {
+        self.get(self.api(&["runs", &run.to_string(), "attempts"], &[])).await
+    }
+
     /// Asks to cancel a run.
     ///
     /// # Errors

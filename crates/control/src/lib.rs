@@ -25,6 +25,7 @@ mod runners;
 mod runs;
 mod services;
 mod sessions;
+mod standing;
 mod submit;
 mod sync;
 mod throttle;
@@ -43,6 +44,7 @@ pub use principal::{Permission, Principal};
 pub use runs::{Idempotency, RunWatcher};
 pub use services::{ServiceSetup, ServicesOnDemand};
 pub use sessions::{ExternalAccount, Session, SignInOptions, SignedIn};
+pub use standing::{Credential, Lost, Standing};
 pub use triggers::Webhook;
 pub use vault::{Vault, VaultError};
 
@@ -207,6 +209,13 @@ impl Control {
             return Err(Problem::new(Code::Overloaded, "the server is shutting down"));
         }
         self.inner.store.high_water().await.map(|_| ()).map_err(|e| store_problem(&e))
+    }
+
+    /// Tells installations apart, in letters and digits: the same through restarts and changes of
+    /// keys, and of no use to who knows it.
+    #[must_use]
+    pub fn installation(&self) -> String {
+        self.inner.vault.derived("name of the installation")[..4].iter().map(|b| format!("{b:02x}")).collect()
     }
 
     /// The logs themselves.

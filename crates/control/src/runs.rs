@@ -222,11 +222,28 @@ impl Control {
         let limit = limit.clamp(1, MAX_PAGE);
         let rows =
             self.inner.store.list_runs(filter, cursor, limit + 1).await.map_err(|e| store_problem(&e))?;
-        let more = rows.len() > limit;
-        let items: Vec<RunView> =
-            rows.into_iter().take(limit).map(|row| crate::views::run_view(row, None)).collect();
-        let next_cursor = more.then(|| items.last().map(|r| r.id.to_string())).flatten();
-        Ok(Page { items, next_cursor })
+        Ok(page_of(rows, limit))
+    }
+
+    /// A page of the attempts of a run, newest first: the run itself, those that it repeats, and
+    /// those that repeat it.
+    ///
+    /// # Errors
+    /// `forbidden`, `not_found`, `bad_request` for a cursor that is not ours.
+    pub async fn run_attempts(
+        &self,
+        who: &Principal,
+        id: RunId,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<RunView>, Problem> {
+        who.require(Permission::Read)?;
+        let fail = |e| store_problem(&e);
+        let cursor = cursor.map(str::parse::<RunId>).transpose().map_err(|_| bad_cursor())?;
+        let limit = limit.clamp(1, MAX_PAGE);
+        let row = self.inner.store.run(id).await.map_err(fail)?.ok_or_else(|| no_run(id))?;
+        let numbered = (row.project.as_str(), row.name.as_str(), row.number);
+        Ok(page_of(self.inner.store.run_attempts(numbered, cursor, limit + 1).await.map_err(fail)?, limit))
     }
 
     /// One run with its jobs and their steps.
@@ -515,6 +532,15 @@ fn no_run(id: RunId) -> Problem {
 fn no_job(id: JobId) -> Problem {
     Problem::new(Code::NotFound, format!("there is no job {id}"))
         .with_hint("`fleetfoot show RUN` shows the jobs of a run")
+}
+
+/// A page of rows, of which one more than the page has was asked for.
+fn page_of(rows: Vec<RunRow>, limit: usize) -> Page<RunView> {
+    let more = rows.len() > limit;
+    let items: Vec<RunView> =
+        rows.into_iter().take(limit).map(|row| crate::views::run_view(row, None)).collect();
+    let next_cursor = more.then(|| items.last().map(|r| r.id.to_string())).flatten();
+    Page { items, next_cursor }
 }
 
 fn bad_cursor() -> Problem {

@@ -17,9 +17,9 @@ use parking_lot::Mutex;
 use serde_json::json;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use subtle::ConstantTimeEq as _;
+use tokio::sync::watch;
 
 /// How long a lookup is trusted: another server may have ended the session.
 const TRUST: Duration = Duration::from_secs(5);
@@ -100,8 +100,9 @@ pub struct ExternalAccount {
 pub(crate) struct SessionCache {
     known: Mutex<HashMap<[u8; 32], Known>>,
     used: Mutex<HashMap<[u8; 32], Timestamp>>,
-    /// Counts what was forgotten, so that a lookup from before is not remembered after.
-    forgotten: AtomicU64,
+    /// Counts what was forgotten, so that a lookup from before is not remembered after, and tells
+    /// those whose answers stay open that it is time to look.
+    forgotten: watch::Sender<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -113,18 +114,26 @@ struct Known {
 impl SessionCache {
     /// Forgets every session of a holder.
     pub(crate) fn forget(&self, holder: SessionHolder) {
-        self.forgotten.fetch_add(1, Ordering::SeqCst);
-        self.known.lock().retain(|_, k| k.session.holder != holder);
+        // Both under the lock: nobody remembers between them, and who is woken looks behind them.
+        let mut known = self.known.lock();
+        known.retain(|_, k| k.session.holder != holder);
+        self.forgotten.send_modify(|n| *n += 1);
     }
 
     fn forget_one(&self, hash: &[u8; 32]) {
-        self.forgotten.fetch_add(1, Ordering::SeqCst);
-        self.known.lock().remove(hash);
+        let mut known = self.known.lock();
+        known.remove(hash);
+        self.forgotten.send_modify(|n| *n += 1);
+    }
+
+    /// Whoever stands on a session or a token is woken when some of them end here.
+    pub(crate) fn endings(&self) -> watch::Receiver<u64> {
+        self.forgotten.subscribe()
     }
 
     fn remember(&self, hash: [u8; 32], known: Known, forgotten: u64) {
         let mut all = self.known.lock();
-        if self.forgotten.load(Ordering::SeqCst) != forgotten {
+        if *self.forgotten.borrow() != forgotten {
             return;
         }
         if all.len() >= REMEMBERED {
@@ -316,19 +325,9 @@ impl Control {
     /// # Errors
     /// `unauthorized` if there is none, or it ended.
     pub async fn session(&self, secret: &str) -> Result<Session, Problem> {
-        if secret.len() != SECRET_LENGTH || !secret.starts_with(PREFIX) {
-            return Err(unauthorized("this is not a session of this server"));
-        }
-        let hash = token_hash(secret);
         let now = self.inner.clock.wall();
-        let cached = self.inner.sessions.known.lock().get(&hash).cloned();
-        let known = match cached {
-            Some(known) if now.since(known.looked_up) < TRUST => known,
-            before => self.look_up_session(hash, before.map(|k| k.session.seen_at), now).await?,
-        };
-        let mut session = known.session;
-        let idle = self.inner.options.sign_in.idle;
-        if session.expires_at <= now || session.seen_at + idle <= now {
+        let (hash, mut session) = self.find_session(secret, now).await?;
+        if self.has_expired(&session, now) {
             self.inner.sessions.forget_one(&hash);
             self.inner.store.end_session(&hash).await.map_err(|e| store_problem(&e))?;
             return Err(unauthorized("the session has expired"));
@@ -341,16 +340,44 @@ impl Control {
         Ok(session)
     }
 
+    /// Who has the session with this secret at this moment. Nothing is used by it: what stays open
+    /// does not keep a session alive.
+    pub(crate) async fn holder_of_session(&self, secret: &str) -> Result<Principal, Problem> {
+        let now = self.inner.clock.wall();
+        let (_, session) = self.find_session(secret, now).await?;
+        match self.has_expired(&session, now) {
+            true => Err(unauthorized("the session has expired")),
+            false => Ok(session.principal),
+        }
+    }
+
+    fn has_expired(&self, session: &Session, now: Timestamp) -> bool {
+        session.expires_at <= now || session.seen_at + self.inner.options.sign_in.idle <= now
+    }
+
+    async fn find_session(&self, secret: &str, now: Timestamp) -> Result<([u8; 32], Session), Problem> {
+        if secret.len() != SECRET_LENGTH || !secret.starts_with(PREFIX) {
+            return Err(unauthorized("this is not a session of this server"));
+        }
+        let hash = token_hash(secret);
+        let cached = self.inner.sessions.known.lock().get(&hash).cloned();
+        let known = match cached {
+            Some(known) if now.since(known.looked_up) < TRUST => known,
+            before => self.look_up_session(hash, before.map(|k| k.session.seen_at), now).await?,
+        };
+        Ok((hash, known.session))
+    }
+
     async fn look_up_session(
         &self,
         hash: [u8; 32],
         seen: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Known, Problem> {
-        let forgotten = self.inner.sessions.forgotten.load(Ordering::SeqCst);
+        let forgotten = *self.inner.sessions.forgotten.borrow();
         let found = self.inner.store.session(&hash).await.map_err(|e| store_problem(&e))?;
         let Some((row, user)) = found else {
-            self.inner.sessions.forget_one(&hash);
+            self.inner.sessions.known.lock().remove(&hash);
             return Err(unauthorized("the session has ended"));
         };
         let (principal, display_name, until) = match (row.holder, user) {

@@ -66,8 +66,19 @@ impl Control {
         if token.starts_with(TokenKind::Job.prefix()) {
             return self.authenticate_job(token).await;
         }
-        let hash = token_hash(token);
         let now = self.inner.clock.wall();
+        let known = self.find_token(token, now).await?;
+        self.inner.tokens.used.lock().insert(known.token, now);
+        Ok(known.principal)
+    }
+
+    /// Who has this API token at this moment. Nothing is used by it.
+    pub(crate) async fn holder_of_token(&self, token: &str) -> Result<Principal, Problem> {
+        Ok(self.find_token(token, self.inner.clock.wall()).await?.principal)
+    }
+
+    async fn find_token(&self, token: &str, now: Timestamp) -> Result<Known, Problem> {
+        let hash = token_hash(token);
         let cached = self.inner.tokens.known.lock().get(&hash).cloned();
         let known = match cached {
             Some(known) if now.since(known.looked_up) < TRUST => known,
@@ -76,8 +87,7 @@ impl Control {
         if known.expires_at.is_some_and(|at| at <= now) {
             return Err(unauthorized("the token has expired"));
         }
-        self.inner.tokens.used.lock().insert(known.token, now);
-        Ok(known.principal)
+        Ok(known)
     }
 
     async fn look_up(&self, hash: [u8; 32], now: Timestamp) -> Result<Known, Problem> {

@@ -1,6 +1,7 @@
 //! What every handler shares: the control plane, the limits, the counters and
 //! the tasks in flight. It decides nothing about runs or runners.
 
+use crate::cookies::CookieNames;
 use crate::error::{Answer, Failure};
 use crate::metrics::HttpMetrics;
 use crate::options::ServerOptions;
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     /// Changes in flight: they outlive the connection that asked for them.
     pub(crate) tasks: TaskTracker,
     pub(crate) metrics: Arc<HttpMetrics>,
+    /// What our cookies are called.
+    pub(crate) cookies: CookieNames,
     /// OpenID providers.
     pub(crate) relying: Relying,
     requests: Semaphore,
@@ -53,8 +56,10 @@ impl App {
         metrics: Arc<HttpMetrics>,
         relying: Relying,
     ) -> Self {
+        let cookies = CookieNames::new(&control.installation());
         Self(Arc::new(Shared {
             control,
+            cookies,
             open_metrics: options.open_metrics.unwrap_or(loopback),
             closing,
             tasks: TaskTracker::new(),

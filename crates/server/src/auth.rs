@@ -8,14 +8,13 @@ use crate::app::App;
 use crate::cookies;
 use crate::error::{Answer, Failure};
 use crate::extract::Id;
+use crate::peer::secure_cookies;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, header};
-use fleetfoot_control::{Permission, Principal, Session};
+use fleetfoot_control::{Credential, Permission, Principal, Session, Standing};
 use fleetfoot_model::{Code, RunnerId, UserId};
 
-/// Name of the cookie with the secret of a session.
-pub(crate) const SESSION_COOKIE: &str = "fleetfoot_session";
 /// The header with the token that a page sends along when it changes something.
 pub(crate) const CSRF_HEADER: HeaderName = HeaderName::from_static("x-fleetfoot-csrf");
 /// Where a browser says which page asked.
@@ -29,6 +28,8 @@ pub(crate) struct Reader(pub(crate) Principal);
 pub(crate) struct Writer(pub(crate) Principal);
 /// A caller that may manage runners and tokens.
 pub(crate) struct Admin(pub(crate) Principal);
+/// What the caller proved to be somebody with, for an answer that stays open.
+pub(crate) struct Proof(pub(crate) Credential);
 /// The runner named in the path, or an admin acting for it.
 pub(crate) struct AsRunner(pub(crate) Principal, pub(crate) RunnerId);
 
@@ -56,22 +57,24 @@ async fn authenticate(parts: &Parts, app: &App) -> Answer<Principal> {
     }
     match session_of(parts, app).await? {
         Some((session, _)) => Ok(session.principal),
-        None => Err(Failure::new(Code::Unauthorized, "this needs a token, or somebody who is signed in")
-            .with_hint(
-                "send `Authorization: Bearer TOKEN`; an admin creates one with `fleetfoot token create`",
-            )),
+        None => Err(nobody()),
     }
 }
 
+fn nobody() -> Failure {
+    Failure::new(Code::Unauthorized, "this needs a token, or somebody who is signed in")
+        .with_hint("send `Authorization: Bearer TOKEN`; an admin creates one with `fleetfoot token create`")
+}
+
 /// The secret of the session, as the cookie has it.
-pub(crate) fn session_secret(headers: &HeaderMap) -> Option<&str> {
-    cookies::find(headers, SESSION_COOKIE)
+pub(crate) fn session_secret<'h>(headers: &'h HeaderMap, app: &App) -> Option<&'h str> {
+    cookies::find(headers, app.cookies.session(secure_cookies(headers, &app.options)))
 }
 
 /// The session of a request with its secret, if there is a cookie; for what changes something only
 /// if a page of this server asked.
 pub(crate) async fn session_of<'p>(parts: &'p Parts, app: &App) -> Answer<Option<(Session, &'p str)>> {
-    let Some(secret) = session_secret(&parts.headers) else { return Ok(None) };
+    let Some(secret) = session_secret(&parts.headers, app) else { return Ok(None) };
     let session = app.control.session(secret).await?;
     if !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
         require_same_origin(&parts.headers)?;
@@ -135,6 +138,24 @@ macro_rules! caller_with {
 caller_with!(Reader, Read);
 caller_with!(Writer, Write);
 caller_with!(Admin, Administer);
+
+impl FromRequestParts<App> for Proof {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        if let Some(token) = bearer(&parts.headers)? {
+            return Ok(Self(Credential::Token(token.to_owned())));
+        }
+        let secret = session_secret(&parts.headers, app).ok_or_else(nobody)?;
+        Ok(Self(Credential::Session(secret.to_owned())))
+    }
+}
+
+impl Proof {
+    /// The right of `who`, authenticated by this, to an answer that stays open.
+    pub(crate) fn standing(self, app: &App, who: &Principal, needs: Permission) -> Standing {
+        app.control.standing(who, self.0, needs)
+    }
+}
 
 impl FromRequestParts<App> for AsRunner {
     type Rejection = Failure;

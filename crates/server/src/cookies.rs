@@ -3,6 +3,10 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
+/// What the names of cookies of sessions begin with, but for their prefix.
+pub(crate) const SESSION: &str = "fleetfoot_session";
+/// The same of those that tie a sign-in through a provider to a browser.
+const SIGN_IN: &str = "fleetfoot_oidc";
 /// Longest value that is looked at; ours are much shorter.
 const LONGEST: usize = 256;
 
@@ -22,6 +26,37 @@ pub(crate) fn find<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 
 const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+/// The names of our cookies. Browsers share cookies between all ports of a host, so each
+/// installation has names of its own. Where https is, the names have the prefixes with which a
+/// browser refuses cookies that somebody else on the way or on a neighbouring host has made.
+#[derive(Debug)]
+pub(crate) struct CookieNames {
+    session: [String; 2],
+    sign_in: [String; 2],
+}
+
+impl CookieNames {
+    pub(crate) fn new(installation: &str) -> Self {
+        let session = format!("{SESSION}_{installation}");
+        let sign_in = format!("{SIGN_IN}_{installation}");
+        Self {
+            session: [session.clone(), format!("__Host-{session}")],
+            // It has a path, which the stricter prefix does not allow.
+            sign_in: [sign_in.clone(), format!("__Secure-{sign_in}")],
+        }
+    }
+
+    /// The cookie with the secret of a session.
+    pub(crate) fn session(&self, secure: bool) -> &str {
+        &self.session[usize::from(secure)]
+    }
+
+    /// The cookie that ties a sign-in through a provider to the browser that began it.
+    pub(crate) fn sign_in(&self, secure: bool) -> &str {
+        &self.sign_in[usize::from(secure)]
+    }
 }
 
 /// A cookie to set.
@@ -86,6 +121,18 @@ mod tests {
         assert_eq!(cookie.header(), "s=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax");
         let cookie = Cookie { secure: true, ..cookie };
         assert_eq!(cookie.header(), "s=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure");
+    }
+
+    #[test]
+    fn names_are_those_of_the_installation() {
+        let (one, other) = (CookieNames::new("00aa11bb"), CookieNames::new("00aa11bc"));
+        assert_eq!(one.session(false), "fleetfoot_session_00aa11bb");
+        assert_eq!(one.session(true), "__Host-fleetfoot_session_00aa11bb");
+        assert_eq!(one.sign_in(true), "__Secure-fleetfoot_oidc_00aa11bb");
+        let both = with(&["fleetfoot_session_00aa11bb=mine; fleetfoot_session_00aa11bc=theirs"]);
+        assert_eq!(find(&both, one.session(false)), Some("mine"));
+        assert_eq!(find(&both, other.session(false)), Some("theirs"));
+        assert_eq!(find(&both, one.session(true)), None);
     }
 
     proptest! {

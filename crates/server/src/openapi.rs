@@ -2,7 +2,7 @@
 //! everywhere (problems, the bearer token) added once. A copy is committed at
 //! `docs/openapi.json`.
 
-use crate::auth::SESSION_COOKIE;
+use crate::cookies::SESSION as SESSION_COOKIE;
 use crate::routes;
 use fleetfoot_model::Problem;
 use fleetfoot_model::problem::PROBLEM_MEDIA_TYPE;
@@ -19,8 +19,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 const SCHEME: &str = "token";
 const SESSION: &str = "session";
-const ABOUT_SESSION: &str =
-    "A session of a browser. What changes something also needs its `csrf_token` as `X-Fleetfoot-CSRF`.";
+const ABOUT_SESSION: &str = "A session of a browser. The cookie has the name `fleetfoot_session_ID`, where the ID is the installation's, and the \
+     prefix `__Host-` where https is. What changes something also needs its `csrf_token` as `X-Fleetfoot-CSRF`.";
 const ABOUT: &str =
     "The control plane of a fleet of runners. Every error is a problem (RFC 9457) with a stable `code`.";
 

@@ -1,6 +1,6 @@
-//! Bodies that stay open: they end at once when the server shuts down, say
-//! something now and then, hold a place while they live, and produce the next
-//! piece only when the last one has left.
+//! Bodies that stay open: they end at once when the server shuts down or the
+//! caller may not see them any more, say something now and then, hold a place
+//! while they live, and produce the next piece only when the last one has left.
 
 use crate::app::App;
 use crate::error::{Answer, Failure};
@@ -10,8 +10,10 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use fleetfoot_control::{Lost, Standing};
 use fleetfoot_model::Code;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use std::io;
 use std::pin::Pin;
 use std::time::Duration;
@@ -21,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 /// An open stream: its source and what it holds.
 struct Open {
     source: Pin<Box<dyn Stream<Item = Answer<Bytes>> + Send>>,
+    /// Resolves when the caller may not see more. It lives as long as the stream: a look that was
+    /// begun is never dropped for a piece.
+    lost: BoxFuture<'static, Lost>,
     closing: CancellationToken,
     over: bool,
     _place: OwnedSemaphorePermit,
@@ -31,10 +36,12 @@ impl Open {
     fn new(
         app: &App,
         place: OwnedSemaphorePermit,
+        lost: BoxFuture<'static, Lost>,
         source: impl Stream<Item = Answer<Bytes>> + Send + 'static,
     ) -> Self {
         Self {
             source: Box::pin(source),
+            lost,
             closing: app.closing.clone(),
             over: false,
             _place: place,
@@ -49,6 +56,7 @@ enum Next {
     Silence,
     SourceEnded,
     Closing,
+    Lost(Lost),
 }
 
 impl Open {
@@ -63,6 +71,7 @@ impl Open {
         tokio::select! {
             biased;
             () = self.closing.cancelled() => Next::Closing,
+            lost = &mut self.lost => Next::Lost(lost),
             piece = piece => match piece {
                 Some(Some(piece)) => Next::Piece(piece),
                 Some(None) => Next::SourceEnded,
@@ -72,15 +81,19 @@ impl Open {
     }
 }
 
-/// An answer of server-sent events. An error of the source becomes the event
-/// `error` with the problem, and ends the stream.
+/// An answer of server-sent events. An error of the source, and the loss of the
+/// right to see it, become the event `error` with the problem, and end the
+/// stream. A change of the caller's role ends it too: who comes back is told
+/// what the new role may see.
 pub(crate) fn events(
     app: &App,
     place: OwnedSemaphorePermit,
+    mut standing: Standing,
     source: impl Stream<Item = Answer<Bytes>> + Send + 'static,
 ) -> Response {
     let keep_alive = app.options.keep_alive;
-    let body = event_body(Open::new(app, place, source), keep_alive);
+    let lost = async move { standing.lost().await }.boxed();
+    let body = event_body(Open::new(app, place, lost, source), keep_alive);
     let mut response = Body::from_stream(body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(sse::MEDIA_TYPE));
@@ -94,32 +107,38 @@ fn event_body(open: Open, keep_alive: Duration) -> impl Stream<Item = io::Result
         if open.over {
             return None;
         }
-        let piece = match open.next(Some(keep_alive)).await {
-            Next::Piece(Ok(event)) => event,
-            Next::Silence => Bytes::from_static(sse::KEEP_ALIVE),
+        let failure = match open.next(Some(keep_alive)).await {
+            Next::Piece(Ok(event)) => return Some((Ok(event), open)),
+            Next::Silence => return Some((Ok(Bytes::from_static(sse::KEEP_ALIVE)), open)),
             // Without an `end` event the client knows that it has to come back.
-            Next::SourceEnded | Next::Closing => return None,
-            Next::Piece(Err(failure)) => {
-                open.over = true;
-                let (problem, cause) = failure.public();
-                if let Some(cause) = cause {
-                    tracing::error!(cause = cause.0, "a stream failed");
-                }
-                sse::json_event("error", None, &problem).unwrap_or_default()
-            }
+            Next::SourceEnded | Next::Closing | Next::Lost(Lost::RoleChanged) => return None,
+            Next::Piece(Err(failure)) => failure,
+            Next::Lost(Lost::Ended(problem)) => problem.into(),
         };
+        open.over = true;
+        let (problem, cause) = failure.public();
+        if let Some(cause) = cause {
+            tracing::error!(cause = cause.0, "a stream failed");
+        }
+        let piece = sse::json_event("error", None, &problem).unwrap_or_default();
         Some((Ok(piece), open))
     })
 }
 
-/// A body of plain bytes. An error of the source, and a shutdown, cut it, so
-/// that nobody takes what arrived for everything.
+/// A body of plain bytes. An error of the source, a shutdown, and the loss of
+/// the right to see it cut it, so that nobody takes what arrived for everything.
+/// Without a standing, whoever has the address may read to the end.
 pub(crate) fn bytes(
     app: &App,
     place: OwnedSemaphorePermit,
+    standing: Option<Standing>,
     source: impl Stream<Item = Answer<Bytes>> + Send + 'static,
 ) -> Body {
-    Body::from_stream(byte_body(Open::new(app, place, source)))
+    let lost = match standing {
+        Some(mut standing) => async move { Lost::Ended(standing.ended().await) }.boxed(),
+        None => std::future::pending().boxed(),
+    };
+    Body::from_stream(byte_body(Open::new(app, place, lost, source)))
 }
 
 fn byte_body(open: Open) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
@@ -128,8 +147,13 @@ fn byte_body(open: Open) -> impl Stream<Item = io::Result<Bytes>> + Send + 'stat
             return None;
         }
         let piece = match open.next(None).await {
-            Next::SourceEnded | Next::Silence => return None,
+            // Only the end of a right is asked for here.
+            Next::SourceEnded | Next::Silence | Next::Lost(Lost::RoleChanged) => return None,
             Next::Piece(Ok(piece)) => Ok(piece),
+            Next::Lost(Lost::Ended(problem)) => {
+                open.over = true;
+                Err(cut(problem.into()))
+            }
             Next::Piece(Err(failure)) => {
                 open.over = true;
                 Err(cut(failure))
@@ -180,6 +204,7 @@ mod tests {
         let closing = CancellationToken::new();
         let open = Open {
             source: Box::pin(source),
+            lost: std::future::pending().boxed(),
             closing: closing.clone(),
             over: false,
             _place: Arc::clone(&places).try_acquire_owned().unwrap(),
@@ -235,6 +260,24 @@ mod tests {
         closing.cancel();
         let all: Vec<_> = byte_body(second).collect().await;
         assert!(all.len() == 1 && all[0].is_err());
+    }
+
+    #[tokio::test]
+    async fn a_lost_right_ends_events_with_its_problem_and_cuts_bytes() {
+        let refused = || Lost::Ended(fleetfoot_model::Problem::new(Code::Unauthorized, "over"));
+        let (mut first, _, places) = open(stream::pending());
+        first.lost = std::future::ready(refused()).boxed();
+        let all: Vec<_> = event_body(first, Duration::from_secs(9)).map(Result::unwrap).collect().await;
+        let event = std::str::from_utf8(&all[0]).unwrap();
+        assert!(all.len() == 1 && event.contains("\"code\":\"unauthorized\""), "{event}");
+        assert_eq!(places.available_permits(), 1, "the place is free again");
+        let (mut second, _, _) = open(stream::pending());
+        second.lost = std::future::ready(refused()).boxed();
+        let all: Vec<_> = byte_body(second).collect().await;
+        assert!(all.len() == 1 && all[0].is_err());
+        let (mut third, _, _) = open(stream::pending());
+        third.lost = std::future::ready(Lost::RoleChanged).boxed();
+        assert!(Box::pin(event_body(third, Duration::from_secs(9))).next().await.is_none());
     }
 
     #[test]

@@ -219,3 +219,35 @@ async fn a_body_that_is_too_large_is_read_before_it_is_refused() {
     assert!(answer.contains("too_large"), "{answer}");
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn the_attempts_of_a_run_are_a_list_from_wherever_one_asks() {
+    let bench = Bench::new().await;
+    let (first, _) = bench.submit().await;
+    let (other, _) = bench.submit().await;
+    let path = |run: u64| format!("/api/v1/runs/{run}/attempts");
+    let again = async |run: u64| {
+        bench.json(bench.admin("POST", &format!("/api/v1/runs/{run}/cancel")), 202).await;
+        bench.json(bench.admin("POST", &format!("/api/v1/runs/{run}/rerun")), 201).await["run"]
+            .as_u64()
+            .unwrap()
+    };
+    let second = again(first).await;
+    let third = again(second).await;
+    for run in [first, second, third] {
+        let page = bench.json(bench.admin("GET", &path(run)), 200).await;
+        let items = page["items"].as_array().unwrap();
+        let seen: Vec<_> = items.iter().map(|r| (r["id"].as_u64(), r["attempt"].as_u64())).collect();
+        assert_eq!(seen, [(Some(third), Some(3)), (Some(second), Some(2)), (Some(first), Some(1))]);
+        assert_eq!(page.get("next_cursor"), None);
+    }
+    let page = bench.json(bench.admin("GET", &format!("{}?limit=2", path(first))), 200).await;
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let rest = bench.json(bench.admin("GET", &format!("{}?limit=2&cursor={cursor}", path(first))), 200).await;
+    assert_eq!((rest["items"][0]["id"].as_u64(), rest["items"].as_array().unwrap().len()), (Some(first), 1));
+    let alone = bench.json(bench.admin("GET", &path(other)), 200).await;
+    assert_eq!(alone["items"].as_array().unwrap().len(), 1);
+    bench.problem(bench.admin("GET", &path(99)), 404).await;
+    bench.problem(bench.admin("GET", &format!("{}?cursor=x", path(first))), 400).await;
+    bench.stop().await;
+}

@@ -83,6 +83,7 @@ const MATRIX: &[(&str, &str, Rule)] = &[
     ("GET", "/repos/{id}/workflows", Rule::Read),
     ("GET", "/runs/facets", Rule::Read),
     ("GET", "/runs/{id}/report", Rule::Read),
+    ("GET", "/runs/{id}/attempts", Rule::Read),
     ("GET", "/jobs/{id}/log/lines", Rule::Read),
     ("GET", "/jobs/{id}/log/outline", Rule::Read),
     ("GET", "/jobs/{id}/log/search", Rule::Read),

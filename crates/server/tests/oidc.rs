@@ -89,8 +89,11 @@ fn outcome(response: &Response) -> Result<String, String> {
     assert_eq!(response.status(), 303);
     let cookies: Vec<_> =
         response.headers().get_all("set-cookie").iter().map(|v| v.to_str().unwrap()).collect();
-    assert!(cookies.iter().any(|c| c.starts_with("fleetfoot_oidc=; ")), "the cookie of the way is gone");
-    let session = cookies.iter().find(|c| c.starts_with("fleetfoot_session="));
+    assert!(
+        cookies.iter().any(|c| c.starts_with("fleetfoot_oidc_") && c.contains("=; ")),
+        "the cookie of the way is gone"
+    );
+    let session = cookies.iter().find(|c| c.starts_with("fleetfoot_session_"));
     match header(response, "location").strip_prefix("/ui/sign-in?error=") {
         Some(word) => {
             assert_eq!(session, None);

@@ -85,7 +85,8 @@ async fn a_password_begins_a_session_that_says_who_it_is() {
     let response = bench.signing_in(&json!({ "name": "ada", "password": PASSWORD })).send().await.unwrap();
     let set = cookie_of(&response);
     let (value, flags) = set.split_once("; ").unwrap();
-    assert!(value.starts_with("fleetfoot_session=ffs_") && value.len() == 65, "{value}");
+    let name = format!("fleetfoot_session_{}", bench.control.installation());
+    assert!(value.starts_with(&format!("{name}=ffs_")) && value.len() == 74, "{value}");
     let age = flags.strip_prefix("Path=/; Max-Age=").and_then(|f| f.strip_suffix("; HttpOnly; SameSite=Lax"));
     assert!((604_700..=604_800).contains(&age.unwrap().parse::<u64>().unwrap()), "{flags}");
     let view = support::json(response, 201).await;
@@ -116,7 +117,14 @@ async fn cookies_are_for_https_where_https_is() {
     let bench = Bench::with(ServerOptions { secure_cookies: Some(true), ..ServerOptions::default() }).await;
     bench.user("ada", "member").await;
     let body = json!({ "name": "ada", "password": PASSWORD });
-    assert!(cookie_of(&bench.signing_in(&body).send().await.unwrap()).ends_with("; Secure"));
+    let set = cookie_of(&bench.signing_in(&body).send().await.unwrap());
+    // What the prefix demands of a cookie, or a browser does not take it.
+    assert!(set.starts_with("__Host-fleetfoot_session_") && set.contains("; Path=/;"), "{set}");
+    assert!(set.ends_with("; Secure") && !set.contains("Domain"), "{set}");
+    let cookie = set.split(';').next().unwrap();
+    let session = |cookie: &str| bench.request("GET", "/api/v1/session").header("cookie", cookie);
+    bench.json(session(cookie), 200).await;
+    bench.problem(session(cookie.strip_prefix("__Host-").unwrap()), 401).await;
     bench.stop().await;
     let bench = Bench::new().await;
     bench.user("ada", "member").await;
@@ -266,7 +274,8 @@ async fn sessions_end_when_they_should() {
     // Signing out.
     let (one, two) = (bench.sign_in("ada").await, bench.sign_in("ada").await);
     let out = bench.page(&one, "DELETE", "/api/v1/session").send().await.unwrap();
-    assert!(cookie_of(&out).starts_with("fleetfoot_session=; Path=/; Max-Age=0;"));
+    let ended = cookie_of(&out);
+    assert!(ended.starts_with("fleetfoot_session_") && ended.contains("=; Path=/; Max-Age=0;"), "{ended}");
     assert_eq!(out.status(), 204);
     assert!(!bench.is_signed_in(&one).await && bench.is_signed_in(&two).await);
     bench.json(bench.page(&one, "DELETE", "/api/v1/session"), 204).await;
@@ -305,10 +314,9 @@ async fn sessions_end_when_they_should() {
     let one = bench.sign_in("ada").await;
     bench.json(bench.admin("DELETE", &user), 204).await;
     assert!(!bench.is_signed_in(&one).await);
-    for invented in
-        ["fleetfoot_session=ffs_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "fleetfoot_session=x"]
-    {
-        bench.problem(bench.request("GET", "/api/v1/runs").header("cookie", invented), 401).await;
+    for invented in ["ffs_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "x"] {
+        let cookie = format!("fleetfoot_session_{}={invented}", bench.control.installation());
+        bench.problem(bench.request("GET", "/api/v1/runs").header("cookie", cookie), 401).await;
     }
     bench.stop().await;
 }
@@ -460,4 +468,23 @@ async fn users_are_administered() {
         assert!(actions.iter().any(|a| a == expected), "{expected} is not in {actions:?}");
     }
     bench.stop().await;
+}
+
+#[tokio::test]
+async fn two_installations_on_one_host_keep_their_cookies_apart() {
+    let (one, other) = (Bench::new().await, Bench::new().await);
+    assert_ne!(one.control.installation(), other.control.installation());
+    one.user("ada", "member").await;
+    other.user("ada", "member").await;
+    let (here, there) = (one.sign_in("ada").await, other.sign_in("ada").await);
+    // A browser sends both to both: cookies do not know ports.
+    let both = format!("{}; {}", here.cookie, there.cookie);
+    for bench in [&one, &other] {
+        bench.json(bench.request("GET", "/api/v1/session").header("cookie", &both), 200).await;
+    }
+    one.json(one.page(&Browser { cookie: both.clone(), ..here }, "DELETE", "/api/v1/session"), 204).await;
+    one.problem(one.request("GET", "/api/v1/session").header("cookie", &both), 401).await;
+    other.json(other.request("GET", "/api/v1/session").header("cookie", &both), 200).await;
+    one.stop().await;
+    other.stop().await;
 }

@@ -285,6 +285,19 @@ impl Store for SqliteStore {
         self.read("cannot list runs", move |r| read::list_runs(r, &filter, cursor, limit)).await
     }
 
+    async fn run_attempts(
+        &self,
+        (project, name, number): (&str, &str, u64),
+        cursor: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<RunRow>, StoreError> {
+        let (project, name) = (project.to_owned(), name.to_owned());
+        self.read("cannot list the attempts of a run", move |r| {
+            read::run_attempts(r, (&project, &name, number), cursor, limit)
+        })
+        .await
+    }
+
     async fn last_run_number(&self, project: &str, name: &str) -> Result<u64, StoreError> {
         let (project, name) = (project.to_owned(), name.to_owned());
         self.read("cannot count runs", move |r| read::last_run_number(r, &project, &name)).await

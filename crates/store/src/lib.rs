@@ -69,6 +69,15 @@ pub trait Store:
         limit: usize,
     ) -> Result<Vec<RunRow>, StoreError>;
 
+    /// Runs with this project, name and number, newest first, before `cursor` (exclusive), at
+    /// most `limit`: a re-run has the number of the run that it repeats.
+    async fn run_attempts(
+        &self,
+        numbered: (&str, &str, u64),
+        cursor: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<RunRow>, StoreError>;
+
     /// The largest run number of a workflow (`project`, `name`); 0 if it never ran.
     async fn last_run_number(&self, project: &str, name: &str) -> Result<u64, StoreError>;
 

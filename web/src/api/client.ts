@@ -21,6 +21,11 @@ export function whenSignedOut(listener: () => void): void {
   onSignedOut = listener;
 }
 
+/** The session has ended: a request was refused for it, or a stream said so. */
+export function sessionEnded(): void {
+  onSignedOut();
+}
+
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /** The same headers and faults for requests that the typed client does not know. */
@@ -40,7 +45,7 @@ export async function send(input: string, init: RequestInit = {}): Promise<Respo
 async function refused(response: Response, address: string): Promise<Error> {
   const error = await errorOf(response);
   // Asking who is signed in is no sign of an ended session, nor is a wrong password.
-  if (error.status === 401 && !new URL(address, location.href).pathname.endsWith('/session')) onSignedOut();
+  if (error.status === 401 && !new URL(address, location.href).pathname.endsWith('/session')) sessionEnded();
   return error;
 }
 

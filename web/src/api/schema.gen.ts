@@ -228,7 +228,9 @@ export interface paths {
          * Follow the changes of every list, as server-sent events.
          * @description The name of an event is the `change` of its data. The first event is `reset`, and whenever changes
          *     were left out: read the lists again then. `Last-Event-ID` goes on where a stream broke, if that is
-         *     still known. Runners and approvals are looked at once a second.
+         *     still known. Runners and approvals are looked at once a second. The event `error` carries a problem
+         *     and is the last one: the session or token has ended. A stream that ends without it was interrupted,
+         *     or the role of the caller has changed: connect again.
          */
         get: operations["follow_lists"];
         put?: never;
@@ -361,8 +363,9 @@ export interface paths {
          * Follow a log by lines, as server-sent events.
          * @description Events `lines` carry what `GET .../log/lines` answers, without gaps and repeats; the id is the number
          *     of the last whole line, and `Last-Event-ID` goes on behind it. A line that still grows comes as
-         *     `partial`, also alone. The event `end` comes when the log is complete. A stream that ends without it
-         *     was interrupted: connect again.
+         *     `partial`, also alone. The event `end` comes when the log is complete, `error` with a problem when
+         *     it cannot be followed any more, also because the session or token ended. A stream that ends without
+         *     either was interrupted: connect again.
          */
         get: operations["follow_log_lines"];
         put?: never;
@@ -918,6 +921,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{id}/attempts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The attempts of a run, newest first: the run itself, those that it repeats, and those that repeat it. */
+        get: operations["list_run_attempts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{id}/cancel": {
         parameters: {
             query?: never;
@@ -947,7 +967,9 @@ export interface paths {
          * @description Every change is an event `run` with the run and those of its jobs that
          *     changed (all of them first); its id is the change number, and
          *     `Last-Event-ID` goes on behind it. The event `end` comes when the run is
-         *     over. A stream that ends without it was interrupted: connect again.
+         *     over. The event `error` carries a problem and is the last one, also when
+         *     the session or token ends. A stream that ends without either was
+         *     interrupted: connect again.
          */
         get: operations["follow_run"];
         put?: never;
@@ -10050,6 +10072,79 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ArtifactList"];
+                };
+            };
+            /** @description No token, or an unknown or ended one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token does not allow this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing, or not yours to know */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much to do, or shutting down; `Retry-After` says when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_run_attempts: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Entries on the page, at most 200; 50 if absent. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Any of the attempts */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_RunView"];
                 };
             };
             /** @description No token, or an unknown or ended one */

@@ -33,18 +33,30 @@ function maybeSignedIn(): boolean {
   }
 }
 
-function keepHint(signedIn: boolean): void {
+/** Which sign-in of this browser this page knows; every one has a word of its own. */
+let known: string | null = null;
+
+function keepHint(word: string | null): void {
+  known = word;
   try {
-    if (signedIn) localStorage.setItem(HINT, '1');
-    else localStorage.removeItem(HINT);
+    if (word === null) localStorage.removeItem(HINT);
+    else localStorage.setItem(HINT, word);
   } catch {
     // A browser that keeps nothing asks every time.
   }
 }
 
+function keptHint(): string | null {
+  try {
+    return localStorage.getItem(HINT);
+  } catch {
+    return null;
+  }
+}
+
 /** The browser goes to a provider of identities, and perhaps comes back with a session. */
 export function leavesToSignIn(): void {
-  keepHint(true);
+  keepHint(newWord());
 }
 
 /** The current session, or `null` if nobody is signed in. */
@@ -74,7 +86,7 @@ export async function signIn(
   queries: QueryClient,
   proof: { name: string; password: string } | { token: string },
 ): Promise<void> {
-  const session = remember(await answer(api.POST('/api/v1/session', { body: proof as SignInBody })));
+  const session = remember(await answer(api.POST('/api/v1/session', { body: proof as SignInBody })), true);
   queries.clear();
   queries.setQueryData(sessionQuery.queryKey, session);
 }
@@ -85,6 +97,16 @@ export async function signOut(queries: QueryClient): Promise<void> {
   forget(queries);
 }
 
+/**
+ * The session of this page has ended. If somebody signed in again in another tab, the cookie is that of
+ * a new session, and the server is asked who it is; otherwise nobody is signed in.
+ */
+export function endSession(queries: QueryClient): void {
+  const kept = keptHint();
+  if (kept === null || kept === known) forget(queries);
+  else queries.clear();
+}
+
 /** Forgets who was signed in, and everything that was known for that person. */
 export function forget(queries: QueryClient): void {
   remember(null);
@@ -92,8 +114,14 @@ export function forget(queries: QueryClient): void {
   queries.setQueryData(sessionQuery.queryKey, null);
 }
 
-function remember(session: Session | null): Session | null {
+function remember(session: Session | null, fresh = false): Session | null {
   setCsrfToken(session?.csrf_token ?? null);
-  keepHint(session !== null);
+  if (session === null) keepHint(null);
+  else keepHint(fresh ? newWord() : (keptHint() ?? newWord()));
   return session;
+}
+
+/** A word for a sign-in. Nothing secret: it only has to differ from the one before. */
+function newWord(): string {
+  return `${Date.now()}-${Math.random()}`;
 }

@@ -14,9 +14,9 @@ function tell(change: unknown): void {
   for (const subscriber of subscribers) subscriber(change as ListChange);
 }
 
-/** Follows the stream until the returned function is called. */
-export function openFeed(): () => void {
-  return follow('/api/v1/events', { on: Object.fromEntries(KINDS.map((kind) => [kind, tell])) });
+/** Follows the stream until the returned function is called; tells when it was interrupted and is back. */
+export function openFeed(reopened: () => void): () => void {
+  return follow('/api/v1/events', { on: Object.fromEntries(KINDS.map((kind) => [kind, tell])), reopened });
 }
 
 /** Tells changes to the calling component while it is shown. */

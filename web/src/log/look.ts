@@ -63,9 +63,7 @@ export function openAt(
   scroller: Scroller,
   rows: Rows,
   errors: readonly OutlineError[],
-  picked: LineRange | undefined,
-  failed: number | undefined,
-  total: number,
+  { picked, failed, total }: { picked: LineRange | undefined; failed: number | undefined; total: number },
 ): void {
   if (picked !== undefined) {
     scroller.toRow(rows.ofLine(Math.min(picked.from - 1, total - 1)), 0.3);

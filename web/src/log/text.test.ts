@@ -5,7 +5,7 @@ import { parseLine } from './ansi';
 import { parseCommand } from './command';
 import { decorate, hits, pattern } from './decorate';
 import { contrast, DARK_GROUND, LIGHT_GROUND, READABLE, readable, type Rgb, rgbOf } from './palette';
-import { EventReader } from './sse';
+import { EventReader } from '../live/sse';
 
 function pieces(raw: string, search?: RegExp): string[] {
   const parsed = parseLine(raw);

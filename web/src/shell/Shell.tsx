@@ -5,7 +5,7 @@
 import { useQueryClient } from '@tanstack/react-query';
 import { Link, Outlet, useRouter } from '@tanstack/react-router';
 import { lazy, Suspense, useEffect, useRef, useState } from 'react';
-import { signOut, type Session } from '../api/session';
+import { sessionQuery, signOut, type Session } from '../api/session';
 import { useSession } from '../lib/session';
 import { setTheme, useTheme, type Theme } from '../lib/theme';
 import { useKeys } from '../lib/keys';
@@ -36,7 +36,9 @@ export function Shell() {
   const session = useSession();
   const [help, setHelp] = useState(false);
   const [palette, setPalette] = useState(false);
-  useEffect(openFeed, []);
+  const queries = useQueryClient();
+  // The server ends the stream when the role of the person changes: what they may do is asked anew.
+  useEffect(() => openFeed(() => void queries.invalidateQueries({ queryKey: sessionQuery.queryKey })), [queries]);
   const router = useRouter();
   const armed = useRef(0);
   useKeys({

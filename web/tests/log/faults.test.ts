@@ -182,6 +182,25 @@ describe('when the run is deleted while one looks at it', () => {
     expect((await visible(page)).length).toBeGreaterThan(3);
   });
 
+  it('the page of a run says so, whether the run was running or over', async () => {
+    await fleet.remember();
+    const over = await fleet.ended((await fleet.submit('over', [{ name: 'One', run: 'echo one' }])).id);
+    const running = await ticking('running');
+    const { page } = viewer;
+    const other = await page.context().newPage();
+    await page.goto(`${fleet.pages}/ui/runs/${running.run}`);
+    await other.goto(`${fleet.pages}/ui/runs/${over.run}`);
+    await page.getByRole('button', { name: 'Cancel run' }).waitFor();
+    await other.getByRole('button', { name: 'Run again' }).waitFor();
+    await fleet.forget();
+    for (const each of [page, other]) {
+      await each.getByRole('heading', { name: 'This run was deleted' }).waitFor({ timeout: 30_000 });
+      expect(await each.getByRole('button', { name: /Cancel run|Run again/ }).count()).toBe(0);
+      await until('the title to call nothing live', async () => (await each.title()) === 'Run · Fleetfoot');
+    }
+    expect(await page.locator('link[rel=icon]').getAttribute('href')).toMatch(/idle/);
+  });
+
   it('a complete log says so as soon as further lines are asked for', async () => {
     await fleet.remember();
     const job = await fleet.ended((await fleet.submit('gone', [{ name: 'Many', run: 'seq 1 20000' }])).id);

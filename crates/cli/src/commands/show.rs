@@ -10,7 +10,7 @@ use clap::Args;
 use fleetfoot_client::Client;
 use fleetfoot_model::api::RunView;
 use fleetfoot_model::{JobId, RunId};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use std::collections::HashMap;
 
 /// More jobs than this are shown without what isolation held: each is a request of its own.
@@ -32,8 +32,10 @@ pub(crate) async fn run(args: ShowArgs, format: Format) -> Result {
     match format {
         Format::Json => output::json(&run)?,
         Format::Text => {
-            let held = boundaries(&client, &run).await;
-            output::print(&render::run(&run, &held, Style::stdout(), clock::now()))?;
+            let (held, attempts) = join(boundaries(&client, &run), client.run_attempts(run.id)).await;
+            // The same: an older server does not know the question.
+            let attempts = attempts.map(|page| page.items).unwrap_or_default();
+            output::print(&render::run(&run, &attempts, &held, Style::stdout(), clock::now()))?;
         }
     }
     Ok(Exit::Ok)

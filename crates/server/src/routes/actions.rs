@@ -277,7 +277,8 @@ async fn file(
     let answer = async {
         let call = Call::of(&app, &headers).await?;
         let file = call.services.container_file(&call.job, id, blob).await.map_err(|e| failure(&e))?;
-        let mut response = send(&app, &method, &headers, &file.content, "application/octet-stream", "")?;
+        let mut response =
+            send(&app, None, (&method, &headers), &file.content, ("application/octet-stream", ""))?;
         if file.gzip {
             response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -401,7 +402,7 @@ async fn read_blob(
     let answer = async {
         let (services, grant) = granted(&app, id, &query, Access::Read).await?;
         let content = services.content(&grant).await.map_err(|e| failure(&e))?;
-        let mut response = send(&app, &method, &headers, &content, &grant.media_type, &grant.name)?;
+        let mut response = send(&app, None, (&method, &headers), &content, (&grant.media_type, &grant.name))?;
         response.headers_mut().insert("x-ms-blob-type", HeaderValue::from_static("BlockBlob"));
         Ok(response)
     };

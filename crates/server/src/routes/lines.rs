@@ -3,7 +3,7 @@
 use super::logs::Start;
 use super::runs::LIST_MAX;
 use crate::app::App;
-use crate::auth::Reader;
+use crate::auth::{Proof, Reader};
 use crate::error::{Answer, Failure};
 use crate::extract::{Id, Json, Query};
 use crate::{sse, streams};
@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
-use fleetfoot_control::{LineBatch, LineFollower};
+use fleetfoot_control::{LineBatch, LineFollower, Permission};
 use fleetfoot_model::observe::{LogEnd, LogLines, LogOutline, LogSearch};
 use fleetfoot_model::{AttemptNumber, JobId};
 use fleetfoot_objects::LineRange;
@@ -129,8 +129,9 @@ pub(super) struct FollowQuery {
 ///
 /// Events `lines` carry what `GET .../log/lines` answers, without gaps and repeats; the id is the number
 /// of the last whole line, and `Last-Event-ID` goes on behind it. A line that still grows comes as
-/// `partial`, also alone. The event `end` comes when the log is complete. A stream that ends without it
-/// was interrupted: connect again.
+/// `partial`, also alone. The event `end` comes when the log is complete, `error` with a problem when
+/// it cannot be followed any more, also because the session or token ended. A stream that ends without
+/// either was interrupted: connect again.
 #[utoipa::path(get, path = "/jobs/{id}/log/follow", operation_id = "follow_log_lines", tag = "logs",
     params(("id" = u64, Path, description = "The job"), FollowQuery,
         ("Last-Event-ID" = Option<u64>, Header, description = "Go on behind this line")),
@@ -139,6 +140,7 @@ pub(super) struct FollowQuery {
 pub(super) async fn follow(
     State(app): State<App>,
     Reader(who): Reader,
+    proof: Proof,
     id: Id<JobId>,
     Query(query): Query<FollowQuery>,
     headers: HeaderMap,
@@ -150,8 +152,9 @@ pub(super) async fn follow(
     // Who may not see the job learns it now and not from the stream.
     app.control.log_of(&who, id.0, query.attempt).await?;
     let place = app.admit_stream()?;
+    let standing = proof.standing(&app, &who, Permission::Read);
     let start = Start { app: app.clone(), who, job: id.0, attempt: query.attempt, offset: 0 };
-    Ok(streams::events(&app, place, followed(start, from, query.skip)))
+    Ok(streams::events(&app, place, standing, followed(start, from, query.skip)))
 }
 
 enum Following {

@@ -2,7 +2,7 @@
 //! bytes. A reader that stalls holds one chunk and nothing else.
 
 use crate::app::App;
-use crate::auth::Reader;
+use crate::auth::{Proof, Reader};
 use crate::error::{Answer, Failure};
 use crate::extract::{Id, Json, Query};
 use crate::{sse, streams};
@@ -11,13 +11,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use fleetfoot_control::Principal;
+use fleetfoot_control::{Permission, Principal, Standing};
 use fleetfoot_model::logs::Mark;
 use fleetfoot_model::{AttemptNumber, AttemptRef, Code, JobId, Status};
 use fleetfoot_objects::{LogFollower, LogStore};
 use futures_util::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::ops::Range;
 use utoipa::{IntoParams, ToSchema};
 
 const OFFSET: HeaderName = HeaderName::from_static("fleetfoot-log-offset");
@@ -62,12 +63,14 @@ pub(super) struct LogQuery {
 pub(super) async fn read(
     State(app): State<App>,
     Reader(who): Reader,
+    proof: Proof,
     id: Id<JobId>,
     Query(query): Query<LogQuery>,
     headers: HeaderMap,
 ) -> Answer<Response> {
     let offset = query.offset.unwrap_or(0);
     let wanted = Wanted::of(&headers);
+    let standing = proof.standing(&app, &who, Permission::Read);
     if wanted == Wanted::Events || query.follow {
         if query.limit.is_some() {
             return Err(Failure::bad_request("a log that is followed has no limit"));
@@ -81,9 +84,9 @@ pub(super) async fn read(
         let place = app.admit_stream()?;
         let start = Start { app: app.clone(), who, job: id.0, attempt: query.attempt, offset };
         return Ok(match wanted {
-            Wanted::Events => streams::events(&app, place, follow(start, encode_events)),
+            Wanted::Events => streams::events(&app, place, standing, follow(start, encode_events)),
             _ => {
-                let body = streams::bytes(&app, place, follow(start, encode_bytes));
+                let body = streams::bytes(&app, place, Some(standing), follow(start, encode_bytes));
                 log_response(wanted, &[(OFFSET, offset)], body)
             }
         });
@@ -93,17 +96,24 @@ pub(super) async fn read(
         response.headers_mut().insert(CLOSED, HeaderValue::from_static("false"));
         return Ok(response);
     };
-    range(&app, log, offset, query.limit.unwrap_or(u64::MAX), wanted).await
+    range(&app, standing, log, offset..offset.saturating_add(query.limit.unwrap_or(u64::MAX)), wanted).await
 }
 
 /// The bytes that are there now.
-async fn range(app: &App, log: AttemptRef, offset: u64, limit: u64, wanted: Wanted) -> Answer<Response> {
+async fn range(
+    app: &App,
+    standing: Standing,
+    log: AttemptRef,
+    bytes: Range<u64>,
+    wanted: Wanted,
+) -> Answer<Response> {
     let logs = app.control.logs();
+    let offset = bytes.start;
     let now = logs.read(log, offset, 0).await?;
-    let length = now.end.saturating_sub(offset).min(limit);
+    let length = now.end.min(bytes.end).saturating_sub(offset);
     let body = if length > SHORT {
         let place = app.admit_stream()?;
-        streams::bytes(app, place, stored_bytes(logs, log, offset, length))
+        streams::bytes(app, place, Some(standing), stored_bytes(logs, log, offset, length))
     } else {
         Body::from_stream(stored_bytes(logs, log, offset, length).map(|r| r.map_err(streams::cut)))
     };

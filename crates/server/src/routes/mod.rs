@@ -66,6 +66,7 @@ pub(crate) fn groups() -> Groups {
     let quick = OpenApiRouter::default()
         .routes(routes!(runs::create, runs::list))
         .routes(routes!(runs::show))
+        .routes(routes!(runs::attempts))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::rerun))
         .routes(routes!(jobs::show))

@@ -4,7 +4,7 @@
 
 use super::runs::page_limit;
 use crate::app::App;
-use crate::auth::{Admin, Reader};
+use crate::auth::{Admin, Proof, Reader};
 use crate::error::{Answer, Failure};
 use crate::extract::{Id, Json, Query};
 use crate::{sse, streams};
@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use fleetfoot_control::{AuditExport, ListWatcher};
+use fleetfoot_control::{AuditExport, ListWatcher, Permission};
 use fleetfoot_model::api::{AuditEntry, Page};
 use fleetfoot_model::observe::{
     AuditFilter, FleetView, HealthView, ListChange, RunFacets, RunReport, Series, SeriesNames, StorageView,
@@ -101,19 +101,23 @@ pub(super) async fn workflows(
 ///
 /// The name of an event is the `change` of its data. The first event is `reset`, and whenever changes
 /// were left out: read the lists again then. `Last-Event-ID` goes on where a stream broke, if that is
-/// still known. Runners and approvals are looked at once a second.
+/// still known. Runners and approvals are looked at once a second. The event `error` carries a problem
+/// and is the last one: the session or token has ended. A stream that ends without it was interrupted,
+/// or the role of the caller has changed: connect again.
 #[utoipa::path(get, path = "/events", operation_id = "follow_lists", tag = "runs",
     params(("Last-Event-ID" = Option<u64>, Header, description = "Go on behind this change")),
     responses((status = 200, description = "Events", content_type = "text/event-stream", body = ListChange)))]
 pub(super) async fn events(
     State(app): State<App>,
     Reader(who): Reader,
+    proof: Proof,
     headers: HeaderMap,
 ) -> Answer<Response> {
     let since = streams::last_event_id(&headers)?;
     let place = app.admit_stream()?;
     let watcher = app.control.watch_lists(&who, since)?;
-    Ok(streams::events(&app, place, list_events(watcher)))
+    let standing = proof.standing(&app, &who, Permission::Read);
+    Ok(streams::events(&app, place, standing, list_events(watcher)))
 }
 
 fn list_events(watcher: ListWatcher) -> impl Stream<Item = Answer<Bytes>> + Send + 'static {
@@ -265,6 +269,7 @@ pub(super) struct AuditQuery {
 pub(super) async fn audit(
     State(app): State<App>,
     Admin(who): Admin,
+    proof: Proof,
     Query(query): Query<AuditQuery>,
 ) -> Answer<Response> {
     let filter = AuditFilter {
@@ -291,7 +296,8 @@ pub(super) async fn audit(
     }
     let place = app.admit_stream()?;
     let export = app.control.export_audit(&who, filter)?;
-    let mut response = streams::bytes(&app, place, exported(export, csv)).into_response();
+    let standing = proof.standing(&app, &who, Permission::Administer);
+    let mut response = streams::bytes(&app, place, Some(standing), exported(export, csv)).into_response();
     let (media_type, name) = match csv {
         true => ("text/csv; charset=utf-8", "attachment; filename=\"audit.csv\""),
         false => ("application/x-ndjson", "attachment; filename=\"audit.ndjson\""),

@@ -19,9 +19,7 @@ use fleetfoot_model::users::Identity;
 use fleetfoot_oidc::{Answer, ErrorKind, OidcError};
 use serde::Deserialize;
 
-/// Ties a sign-in to the browser that began it.
-const COOKIE: &str = "fleetfoot_oidc";
-/// Where that cookie is sent.
+/// Where the cookie is sent that ties a sign-in to the browser that began it.
 const COOKIE_PATH: &str = "/auth/oidc/";
 /// Where people land who name no other place.
 const HOME: &str = "/ui/";
@@ -49,13 +47,9 @@ async fn start(
     let (parts, _) = request.into_parts();
     match app.relying.start(&id, place(query.back.as_deref())).await {
         Ok(started) => {
-            let cookie = Cookie {
-                name: COOKIE,
-                value: &started.cookie,
-                path: COOKIE_PATH,
-                max_age: started.max_age,
-                secure: peer::secure_cookies(&parts.headers, &app.options),
-            };
+            let secure = peer::secure_cookies(&parts.headers, &app.options);
+            let (name, max_age) = (app.cookies.sign_in(secure), started.max_age);
+            let cookie = Cookie { name, value: &started.cookie, path: COOKIE_PATH, max_age, secure };
             to(&started.location, [cookie.header()])
         }
         Err(error) => refused(&app, &parts, &id, error.kind.as_str(), &error.to_string()),
@@ -70,7 +64,8 @@ async fn callback(
     request: Request,
 ) -> Response {
     let (parts, _) = request.into_parts();
-    let (account, back) = match prove(&app, &id, &answer, find(&parts.headers, COOKIE)).await {
+    let cookie = app.cookies.sign_in(peer::secure_cookies(&parts.headers, &app.options));
+    let (account, back) = match prove(&app, &id, &answer, find(&parts.headers, cookie)).await {
         Ok(proven) => proven,
         Err(error) => {
             if matches!(error.kind, ErrorKind::Unproven | ErrorKind::NotAllowed) {
@@ -80,7 +75,7 @@ async fn callback(
         }
     };
     let (control, from) = (app.control.clone(), peer::address(&parts, &app.options));
-    let before = session_secret(&parts.headers).map(str::to_owned);
+    let before = session_secret(&parts.headers, &app).map(str::to_owned);
     let signed_in = app.change(async move {
         let signed_in = control.sign_in_with_account(account, from).await?;
         if let Some(before) = before {
@@ -130,7 +125,7 @@ fn refused(app: &App, parts: &Parts, id: &str, word: &str, why: &str) -> Respons
 
 fn forget(app: &App, parts: &Parts) -> HeaderValue {
     let secure = peer::secure_cookies(&parts.headers, &app.options);
-    Cookie { name: COOKIE, value: "", path: COOKIE_PATH, max_age: 0, secure }.header()
+    Cookie { name: app.cookies.sign_in(secure), value: "", path: COOKIE_PATH, max_age: 0, secure }.header()
 }
 
 fn to<const N: usize>(location: &str, cookies: [HeaderValue; N]) -> Response {

@@ -1,7 +1,7 @@
 //! Runs: create (JSON, form, batch), list, show, follow, cancel, run again.
 
 use crate::app::App;
-use crate::auth::{Reader, Writer};
+use crate::auth::{Proof, Reader, Writer};
 use crate::error::{Answer, Failure};
 use crate::extract::{
     Id, Json, JsonBody, Query, media_type, parse_json, read_body, require_json, unsupported,
@@ -11,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
-use fleetfoot_control::{Idempotency, RunWatcher};
+use fleetfoot_control::{Idempotency, Permission, RunWatcher};
 use fleetfoot_model::api::{
     CancelRun, CreateBatch, CreateRun, Created, CreatedBatch, Page, Rerun, RunFilter, RunView,
 };
@@ -190,6 +190,31 @@ pub(super) async fn show(
     Ok(Json(app.control.run(&who, id.0).await?))
 }
 
+/// Which attempts.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AttemptsQuery {
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Entries on the page, at most 200; 50 if absent.
+    limit: Option<usize>,
+}
+
+/// The attempts of a run, newest first: the run itself, those that it repeats, and those that repeat it.
+#[utoipa::path(get, path = "/runs/{id}/attempts", operation_id = "list_run_attempts", tag = "runs",
+    params(("id" = u64, Path, description = "Any of the attempts"), AttemptsQuery),
+    responses((status = 200, body = Page<RunView>)))]
+pub(super) async fn attempts(
+    State(app): State<App>,
+    Reader(who): Reader,
+    id: Id<RunId>,
+    Query(query): Query<AttemptsQuery>,
+) -> Answer<Json<Page<RunView>>> {
+    let limit = page_limit(query.limit)?;
+    Ok(Json(app.control.run_attempts(&who, id.0, query.cursor.as_deref(), limit).await?))
+}
+
 /// Ask for the cancellation of a run. Asking again changes nothing.
 #[utoipa::path(post, path = "/runs/{id}/cancel", operation_id = "cancel_run", tag = "runs",
     params(("id" = u64, Path, description = "The run")),
@@ -225,7 +250,9 @@ pub(super) async fn rerun(
 /// Every change is an event `run` with the run and those of its jobs that
 /// changed (all of them first); its id is the change number, and
 /// `Last-Event-ID` goes on behind it. The event `end` comes when the run is
-/// over. A stream that ends without it was interrupted: connect again.
+/// over. The event `error` carries a problem and is the last one, also when
+/// the session or token ends. A stream that ends without either was
+/// interrupted: connect again.
 #[utoipa::path(get, path = "/runs/{id}/events", operation_id = "follow_run", tag = "runs",
     params(("id" = u64, Path, description = "The run"),
         ("Last-Event-ID" = Option<u64>, Header, description = "Go on behind this change")),
@@ -233,13 +260,15 @@ pub(super) async fn rerun(
 pub(super) async fn events(
     State(app): State<App>,
     Reader(who): Reader,
+    proof: Proof,
     id: Id<RunId>,
     headers: HeaderMap,
 ) -> Answer<Response> {
     let since = streams::last_event_id(&headers)?;
     let place = app.admit_stream()?;
+    let standing = proof.standing(&app, &who, Permission::Read);
     let watcher = app.control.watch_run(&who, id.0, since).await?;
-    Ok(streams::events(&app, place, run_events(watcher)))
+    Ok(streams::events(&app, place, standing, run_events(watcher)))
 }
 
 /// The changes of a run as events.

@@ -1,7 +1,7 @@
 //! Artifacts and caches for users: list, download, delete. What jobs do with them is in `actions`.
 
 use crate::app::App;
-use crate::auth::{Reader, Writer};
+use crate::auth::{Proof, Reader, Writer};
 use crate::error::{Answer, Failure};
 use crate::extract::{Id, Json, Query};
 use crate::streams;
@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use fleetfoot_control::{Permission, Standing};
 use fleetfoot_model::services::{ArtifactList, ArtifactView, CacheList};
 use fleetfoot_model::{Code, RunId};
 use fleetfoot_services::{Content, Packed, ServiceError};
@@ -81,35 +82,38 @@ pub(super) async fn delete(State(app): State<App>, Writer(who): Writer, id: Id<u
 pub(super) async fn download(
     State(app): State<App>,
     Reader(who): Reader,
+    proof: Proof,
     id: Id<u64>,
     method: Method,
     headers: HeaderMap,
 ) -> Answer<Response> {
+    let standing = Some(proof.standing(&app, &who, Permission::Read));
     let found = app.control.download_artifact(&who, id.0).await?;
     let artifact = found.artifact;
     let zip =
         artifact.media_type == "application/zip" && !artifact.name.to_ascii_lowercase().ends_with(".zip");
     let name = if zip { format!("{}.zip", artifact.name) } else { artifact.name.clone() };
     match found.content {
-        Packed::One(content) => send(&app, &method, &headers, &content, &artifact.media_type, &name),
+        Packed::One(content) => {
+            send(&app, standing, (&method, &headers), &content, (&artifact.media_type, &name))
+        }
         Packed::Files(files) => {
             let place = app.admit_stream()?;
             let packed = fleetfoot_services::zip_of_files(files).map(|p| p.map_err(|e| failure(&e)));
-            let mut response = streams::bytes(&app, place, packed).into_response();
+            let mut response = streams::bytes(&app, place, standing, packed).into_response();
             describe(response.headers_mut(), "application/zip", &name);
             Ok(response)
         }
     }
 }
 
-/// The bytes of a blob, or a range of them.
+/// The bytes of a blob, or a range of them, with their media type and file name.
 pub(super) fn send(
     app: &App,
-    method: &Method,
-    headers: &HeaderMap,
+    standing: Option<Standing>,
+    (method, headers): (&Method, &HeaderMap),
     content: &Content,
-    media_type: &str,
-    name: &str,
+    (media_type, name): (&str, &str),
 ) -> Answer<Response> {
     let wanted = headers.get("x-ms-range").or_else(|| headers.get(header::RANGE));
     let range = match wanted.and_then(|h| h.to_str().ok()) {
@@ -130,7 +134,12 @@ pub(super) fn send(
         Body::empty()
     } else {
         let place = app.admit_stream()?;
-        streams::bytes(app, place, content.stream(bytes.clone()).map(|p| p.map_err(|e| failure(&e))))
+        streams::bytes(
+            app,
+            place,
+            standing,
+            content.stream(bytes.clone()).map(|p| p.map_err(|e| failure(&e))),
+        )
     };
     let mut response = body.into_response();
     if range.is_some() {

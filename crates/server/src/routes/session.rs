@@ -2,7 +2,7 @@
 //! a cookie and nowhere else.
 
 use crate::app::App;
-use crate::auth::{SESSION_COOKIE, bearer, refuse_other_sites, session_of, session_secret};
+use crate::auth::{bearer, refuse_other_sites, session_of, session_secret};
 use crate::cookies::Cookie;
 use crate::error::{Answer, Failure};
 use crate::extract::{Json, parse_json, read_body, require_json};
@@ -44,7 +44,7 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Answer<R
     let body = read_body(&parts, body, SIGN_IN_LIMIT, &app).await?;
     require_json(&parts)?;
     let request: SignIn = parse_json(&body)?;
-    let (control, before) = (app.control.clone(), session_secret(&parts.headers).map(str::to_owned));
+    let (control, before) = (app.control.clone(), session_secret(&parts.headers, &app).map(str::to_owned));
     let signed_in = app
         .change(async move {
             let signed_in = control.sign_in(request, from).await?;
@@ -76,7 +76,7 @@ pub(super) async fn delete(State(app): State<App>, request: Request) -> Answer<R
         app.change(async move { control.sign_out(&secret).await }).await?;
     }
     let secure = peer::secure_cookies(&parts.headers, &app.options);
-    let ended = Cookie { name: SESSION_COOKIE, value: "", path: "/", max_age: 0, secure };
+    let ended = Cookie { name: app.cookies.session(secure), value: "", path: "/", max_age: 0, secure };
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, ended.header())]).into_response())
 }
 
@@ -90,12 +90,13 @@ pub(super) async fn ways(State(app): State<App>) -> Answer<Json<SignInWays>> {
 
 /// The cookie of a session that just began.
 pub(super) fn begin(app: &App, headers: &HeaderMap, signed_in: &SignedIn) -> header::HeaderValue {
+    let secure = peer::secure_cookies(headers, &app.options);
     let cookie = Cookie {
-        name: SESSION_COOKIE,
+        name: app.cookies.session(secure),
         value: &signed_in.secret,
         path: "/",
         max_age: signed_in.expires_at.since(app.control.now()).as_secs(),
-        secure: peer::secure_cookies(headers, &app.options),
+        secure,
     };
     cookie.header()
 }

@@ -73,7 +73,7 @@ pub(super) async fn set_password(
 ) -> Answer<StatusCode> {
     // The session that asks stays; a cookie beside a bearer token is nobody's session here, and
     // another user's is not among those that end.
-    let keep = session_secret(&headers).map(str::to_owned);
+    let keep = session_secret(&headers, &app).map(str::to_owned);
     let control = app.control.clone();
     app.change(async move { control.set_password(&who, id, request, keep.as_deref()).await }).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -25,6 +25,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const DOCUMENT: &str =
     "on: push\njobs:\n  build:\n    runs-on: test\n    steps:\n      - run: echo hello\n";
 
+/// Those that every server has.
+pub(crate) fn dialects() -> Vec<Arc<dyn Dialect>> {
+    vec![Arc::new(WorkflowDialect), Arc::new(JobDialect)]
+}
+
 pub(crate) struct Bench {
     pub(crate) control: Control,
     pub(crate) url: String,
@@ -41,7 +46,7 @@ impl Bench {
     }
 
     pub(crate) async fn with(options: ServerOptions) -> Self {
-        Self::with_dialects(options, vec![Arc::new(WorkflowDialect), Arc::new(JobDialect)]).await
+        Self::with_dialects(options, dialects()).await
     }
 
     pub(crate) async fn with_dialects(options: ServerOptions, dialects: Vec<Arc<dyn Dialect>>) -> Self {

@@ -234,6 +234,28 @@ pub(crate) fn list_runs(
     all(&reader.conn, &sql, values.as_slice(), run_row)
 }
 
+/// See [`fleetfoot_store::Store::run_attempts`].
+pub(crate) fn run_attempts(
+    reader: &Reader,
+    (project, name, number): (&str, &str, u64),
+    cursor: Option<RunId>,
+    limit: usize,
+) -> Result<Vec<RunRow>> {
+    let before = cursor.map_or(i64::MAX, |id| int(id.0));
+    all(
+        &reader.conn,
+        concat!(
+            "SELECT ",
+            run_columns!(),
+            " FROM runs r INDEXED BY runs_number
+             WHERE r.project = ?1 AND r.name = ?2 AND r.number = ?3 AND r.id < ?4
+             ORDER BY r.id DESC LIMIT ?5"
+        ),
+        params![project, name, int(number), before, limit.cast_signed()],
+        run_row,
+    )
+}
+
 /// See [`fleetfoot_store::Store::run_jobs`].
 pub(crate) fn run_jobs(reader: &mut Reader, id: RunId, since: Option<u64>) -> Result<Vec<JobRow>> {
     let rows = all(

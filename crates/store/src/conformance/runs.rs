@@ -18,6 +18,7 @@ pub async fn all(h: &dyn Harness) {
     only_completed_runs_are_deleted(h).await;
     shared_contents_survive_their_first_user(h).await;
     runs_are_listed_newest_first(h).await;
+    attempts_of_a_run_have_its_number(h).await;
     runs_are_filtered(h).await;
     open_runs_come_in_pages(h).await;
     finished_runs_come_oldest_first(h).await;
@@ -206,6 +207,37 @@ pub async fn runs_are_listed_newest_first(h: &dyn Harness) {
     assert_eq!(list(Some(2), 4).await, [1]);
     assert!(list(Some(1), 4).await.is_empty());
     assert_eq!(list(None, 100).await.len(), 9);
+}
+
+/// Project, name and number together say which runs are attempts of the same one.
+pub async fn attempts_of_a_run_have_its_number(h: &dyn Harness) {
+    let store = h.fresh().await;
+    let change: [fn(&mut RunRow); 6] = [
+        |_| (),
+        |r| r.attempt = 2,
+        |r| r.number += 1,
+        |r| r.project = "docs".to_owned(),
+        |r| r.name = "lint".to_owned(),
+        |r| r.attempt = 3,
+    ];
+    let mut ops = Vec::new();
+    for (id, change) in (1..).zip(change) {
+        let mut new = new_run(id, &[]);
+        new.row.number = 7;
+        change(&mut new.row);
+        ops.push(Op::CreateRun(Box::new(new)));
+    }
+    store.apply(ops).await.expect("the store takes writes");
+    let row = run_of(&*store, 1).await;
+    let list = async |number, cursor: Option<u64>, limit| {
+        let numbered = (row.project.as_str(), row.name.as_str(), number);
+        ids(&store.run_attempts(numbered, cursor.map(RunId), limit).await.expect("reads work"))
+    };
+    assert_eq!(list(7, None, 100).await, [6, 2, 1]);
+    assert_eq!(list(7, None, 2).await, [6, 2]);
+    assert_eq!(list(7, Some(2), 2).await, [1]);
+    assert_eq!(list(8, None, 100).await, [3]);
+    assert!(list(9, None, 100).await.is_empty());
 }
 
 /// Each filter alone, and all of them together.

@@ -8,6 +8,7 @@ import './admin.css';
 const MATTERS = [
   ['/admin/tokens', 'Tokens'],
   ['/admin/users', 'Users'],
+  ['/admin/projects', 'Projects'],
   ['/admin/values', 'Secrets and variables'],
   ['/admin/environments', 'Environments'],
   ['/admin/repositories', 'Repositories'],

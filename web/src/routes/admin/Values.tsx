@@ -1,5 +1,6 @@
 /** Secrets, which can be written and not read, and variables; of everything, a project or an environment. */
 import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { useNavigate, useSearch } from '@tanstack/react-router';
 import { useState } from 'react';
 import { answer, api } from '../../api/client';
 import type { SecretView, VariableView } from '../../api/schema.gen';
@@ -32,7 +33,8 @@ function words(scope: Scope): string {
 
 /** The page. */
 export function Values() {
-  const [scope, setScope] = useState<Scope>({});
+  const scope: Scope = useSearch({ from: '/inside/admin/values' });
+  const navigate = useNavigate();
   const [asked, setAsked] = useState<Asked | null>(null);
   const secrets = useQuery({
     queryKey: ['secrets', scope],
@@ -48,7 +50,7 @@ export function Values() {
         title="Secrets and variables"
         intro="The narrower scope wins: environment over project over all projects. The value of a secret is never shown again."
       >
-        <ScopeForm scope={scope} onChange={setScope} />
+        <ScopeForm key={words(scope)} scope={scope} onChange={(next) => void navigate({ to: '/admin/values', search: next })} />
       </Matter>
       <section className="stack" aria-labelledby="secrets">
         <Head id="secrets" title={`Secrets of ${words(scope)}`} action="Set a secret" onAct={() => setAsked({ kind: 'secret' })} />

@@ -92,19 +92,19 @@ function Fact({ name, children }: { name: string; children: React.ReactNode }) {
 
 function Attempts({ run }: { run: RunView }) {
   const navigate = useNavigate();
-  const { data } = useQuery(attemptsQuery(run));
-  const others = data ?? [];
-  if (others.length < 2) return <>{run.attempt}</>;
+  const { data: all = [] } = useQuery(attemptsQuery(run.id));
+  const newest = all[0]?.attempt ?? run.attempt;
+  if (all.length < 2) return <>{run.attempt}</>;
   return (
     <Menu
       align="start"
       trigger={
-        <button type="button" className="button ghost small attempts" aria-label={`Attempt ${run.attempt} of ${others.length}; show others`}>
-          {run.attempt} of {others.length} <Icon name="down" />
+        <button type="button" className="button ghost small attempts" aria-label={`Attempt ${run.attempt} of ${newest}; show others`}>
+          {run.attempt} of {newest} <Icon name="down" />
         </button>
       }
     >
-      {others.map((other) => (
+      {all.map((other) => (
         <MenuItem key={other.id} onSelect={() => void navigate({ to: '/runs/$run', params: { run: String(other.id) } })}>
           <StatusIcon of={standing(other)} />
           <span className="grow">Attempt {other.attempt}</span>

@@ -8,7 +8,7 @@ import { usePageTitle } from '../../lib/title';
 import { Empty, Failed, Loading } from '../../ui/states';
 import { standing } from '../../ui/Status';
 import { Approvals } from './Approvals';
-import { artifactsQuery, approvalsQuery, reportQuery, runQuery, useRun } from './data';
+import { artifactsQuery, approvalsQuery, attemptsQuery, reportQuery, runQuery, useRun } from './data';
 import { JobList } from './JobList';
 import { RunHeader } from './RunHeader';
 import './run.css';
@@ -21,10 +21,17 @@ export function RunPage() {
   const { job } = useParams({ strict: false });
   const queries = useQueryClient();
   const { data: run, isPending, isError, error, refetch } = useRun(id);
-  usePageTitle(run ? `${standing(run).word}: ${run.title} #${run.number}` : 'Run', run ? standing(run).page : 'idle');
+  // A run that is gone must not be shown as if it were there, nor in a row of tabs.
+  const gone = isError && asApiError(error).status === 404;
+  const shown = gone ? undefined : run;
+  usePageTitle(shown ? `${standing(shown).word}: ${shown.title} #${shown.number}` : 'Run', shown ? standing(shown).page : 'idle');
 
   useFeed((change) => {
     if (change.change === 'run_deleted' && change.id === id) void queries.invalidateQueries({ queryKey: ['run', id] });
+    // Perhaps a further attempt of this run.
+    if (change.change === 'run' && change.run.id !== id && change.run.number === run?.number && change.run.name === run.name) {
+      void queries.invalidateQueries({ queryKey: attemptsQuery(id).queryKey });
+    }
     if (change.change === 'approvals') void queries.invalidateQueries({ queryKey: approvalsQuery(id).queryKey });
     if (change.change === 'reset') void queries.invalidateQueries({ queryKey: runQuery(id).queryKey });
   });
@@ -35,8 +42,7 @@ export function RunPage() {
     void queries.invalidateQueries({ queryKey: artifactsQuery(id).queryKey });
   }, [queries, id, status]);
 
-  // A run that is gone must not be shown as if it were there.
-  if (isError && asApiError(error).status === 404) return <Gone />;
+  if (gone) return <Gone seen={run !== undefined} />;
   if (!run) {
     return (
       <div className="page">
@@ -58,11 +64,11 @@ export function RunPage() {
   );
 }
 
-function Gone() {
+function Gone({ seen }: { seen: boolean }) {
   return (
     <div className="page">
-      <Empty title="This run does not exist" commands={['fleetfoot list']}>
-        It was deleted, or it never was, or you may not see it. Completed runs are kept as long as the server's
+      <Empty title={seen ? 'This run was deleted' : 'This run does not exist'} commands={['fleetfoot list']}>
+        {seen ? 'It is gone, with its logs.' : 'It was deleted, or it never was.'} Completed runs are kept as long as the server's
         retention says. <Link to="/runs">Go to the runs</Link>.
       </Empty>
     </div>

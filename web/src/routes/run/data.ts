@@ -62,15 +62,12 @@ export function approvalsQuery(id: number) {
   });
 }
 
-/** Attempts of a run: the run itself, those it repeats, and those that repeat it; the newest first. */
-export function attemptsQuery(run: RunView) {
+/** The newest attempts of a run: the run itself, those it repeats, and those that repeat it. */
+export function attemptsQuery(id: number) {
   return queryOptions({
-    queryKey: ['run', run.id, 'attempts'],
-    queryFn: async ({ signal }): Promise<RunView[]> => {
-      const query = { text: `#${run.number}`, workflow: run.name, project: run.project, limit: 50 };
-      const { items } = await answer(api.GET('/api/v1/runs', { params: { query }, signal }));
-      return (items as RunView[]).filter((other) => other.number === run.number && other.name === run.name).sort((a, b) => b.id - a.id);
-    },
+    queryKey: ['run', id, 'attempts'],
+    queryFn: async ({ signal }): Promise<RunView[]> =>
+      (await answer(api.GET('/api/v1/runs/{id}/attempts', { ...path(id), signal }))).items as RunView[],
   });
 }
 
@@ -83,7 +80,14 @@ export function useRun(id: number) {
   useEffect(() => {
     // A run that ended can only be deleted; the list's feed tells that.
     if (gone || over) return undefined;
-    return follow(`/api/v1/runs/${id}/events`, { on: { run: (data) => take(queries, id, data as RunView) }, last: ['end'] });
+    return follow(`/api/v1/runs/${id}/events`, {
+      on: { run: (data) => take(queries, id, data as RunView) },
+      last: ['end'],
+      // Asked once more, the server says that it is gone.
+      refused: (error) => {
+        if (error.status === 404) void queries.invalidateQueries({ queryKey: runQuery(id).queryKey });
+      },
+    });
   }, [queries, id, gone, over]);
   return result;
 }
