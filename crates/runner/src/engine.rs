@@ -180,6 +180,10 @@ impl Executor for EngineExecutor {
         }
     }
 
+    async fn leave(&self) {
+        self.boundaries.leave().await;
+    }
+
     async fn run(
         &self,
         assignment: Arc<Assignment>,

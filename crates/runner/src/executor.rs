@@ -34,6 +34,10 @@ pub trait Executor: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Ends what [`Executor::discover`] and [`Executor::tidy`] began and could not finish: the runner
+    /// leaves, and neither runs any more.
+    async fn leave(&self) {}
+
     /// Executes one attempt to its end. `cancel` asks for an orderly end
     /// (`always()` steps still run); `kill` ends everything at once.
     async fn run(

@@ -167,6 +167,7 @@ pub async fn up(
     });
     let detection = tokio::spawn(keep_detecting(info_sender.clone(), config.work_dir.clone()));
     let offering = tokio::spawn(keep_offering(info_sender, executor.clone()));
+    let leaving = executor.clone();
     let webhook = match &config.webhook {
         Some(url) => Some(Webhook::start(url.expose(), &identity.name, config.client(None))?),
         None => None,
@@ -193,6 +194,9 @@ pub async fn up(
     let ending = daemon::run(setup, shutdown).await;
     detection.abort();
     offering.abort();
+    // Only when it has let go of its trials.
+    let _ = offering.await;
+    leaving.leave().await;
     if let Some((hook, task)) = webhook {
         hook.finished(match &ending {
             Ok(Ending::Drained) => "drained",

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What the directory of all cells of a runner is called, before the runner's tag.
+pub(crate) const STATE_PREFIX: &str = "fleetfoot-gvisor-";
 /// What is said wherever `runsc` is missing.
 pub(crate) const NO_RUNSC: &str =
     "`runsc` is not installed: install gVisor's package runsc, or name the program in `gvisor_runsc`";
@@ -156,7 +158,7 @@ impl GvisorDriver {
             .flatten();
         let base = options.state.clone().unwrap_or_else(platform::state_directory);
         let shared = Shared {
-            state: base.join(format!("fleetfoot-gvisor-{tag}")),
+            state: base.join(format!("{STATE_PREFIX}{tag}")),
             containment: cgroups.containment(),
             tag,
             runsc,

@@ -70,7 +70,9 @@ mod handle;
 mod platform;
 mod probe;
 mod spec;
+mod trials;
 mod wire;
 
 pub use driver::{GvisorDriver, GvisorOptions, Network};
 pub use probe::{Check, Probe};
+pub use trials::Trials;

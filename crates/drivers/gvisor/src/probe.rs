@@ -5,13 +5,13 @@
 
 use crate::driver::{GvisorDriver, GvisorOptions, NO_RUNSC, Network};
 use crate::spec::Identity;
+use crate::trials::{self, Trials};
 use fleetfoot_driver::{Cell, CellRequest, Command, DriverError, DriverErrorKind};
 use fleetfoot_driver_linux::network;
 use fleetfoot_model::ids::{AttemptRef, Epoch, JobId};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Where to look if nothing better is known.
@@ -58,6 +58,9 @@ struct Found {
 impl GvisorDriver {
     /// Tries everything, in `scratch` (an existing directory of ours), each network within twenty seconds.
     pub async fn probe(options: GvisorOptions, scratch: &Path) -> Probe {
+        if let Err(error) = Self::end_trials(&options, Trials::Orphaned).await {
+            tracing::warn!(%error, "something is left of a trial that was interrupted");
+        }
         let wanted = options.network;
         let private_options = GvisorOptions { network: Network::Private, ..options.clone() };
         let (found, private) = match tried(&options, scratch).await {
@@ -95,11 +98,9 @@ fn private_untried() -> Check {
 
 /// One network; the check that failed if it does not work.
 async fn tried(options: &GvisorOptions, scratch: &Path) -> Result<Found, Check> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    // Probes beside each other are each other's strangers.
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let tag = format!("{}-probe-{}-{number}", options.tag, std::process::id());
-    let driver = GvisorDriver::new(GvisorOptions { tag, ..options.clone() }).map_err(|e| {
+    let driver = trials::fresh_tag(&options.tag)
+        .and_then(|tag| GvisorDriver::new(GvisorOptions { tag, ..options.clone() }));
+    let driver = driver.map_err(|e| {
         let missing = e.kind == DriverErrorKind::Unsupported;
         failed("runsc", &e, if missing { NO_RUNSC } else { GENERAL }.to_owned())
     })?;

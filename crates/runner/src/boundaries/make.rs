@@ -284,6 +284,11 @@ pub(super) fn gvisor_sweeper(plan: &BoundaryPlan) -> Result<GvisorDriver, Driver
     GvisorDriver::new(GvisorOptions { network: gvisor::Network::None, ..gvisor_options(plan) })
 }
 
+/// Ends trials of this process that are under way.
+pub(super) async fn end_gvisor_trials(plan: &BoundaryPlan) -> Result<(), DriverError> {
+    GvisorDriver::end_trials(&gvisor_options(plan), gvisor::Trials::All).await
+}
+
 pub(super) async fn gvisor(plan: &BoundaryPlan, known: Option<BoundaryReport>) -> Tried {
     let boundary = Boundary::Gvisor;
     let driver = |platform| {

@@ -401,6 +401,16 @@ impl Boundaries {
         self.save().await;
     }
 
+    /// Ends trials that were interrupted, because the runner leaves: a platform that hangs would stay.
+    pub async fn leave(&self) {
+        if self.plan.tag.is_empty() || !self.allows(Boundary::Gvisor) {
+            return;
+        }
+        if let Err(error) = make::end_gvisor_trials(&self.plan).await {
+            tracing::warn!(error = words(&error), "something is left of a trial that was interrupted");
+        }
+    }
+
     /// Says what is offered now.
     async fn count(&self) {
         let mut offer = Offer { boundary: self.process.boundary(), containers: false };
