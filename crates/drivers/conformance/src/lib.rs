@@ -6,6 +6,7 @@
 //! A driver's test calls [`run_all`], or single parts of it.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+pub mod escape;
 pub mod network;
 
 use fleetfoot_driver::{Cell, CellRequest, Command, Driver, DriverErrorKind, Exit, Running, Signal};

@@ -2,7 +2,7 @@
 //! started. Ending everything ends the zygote too; the next command makes a
 //! new one, with a fresh `/tmp`.
 
-use crate::driver::{self, Root, SandboxOptions, Shared};
+use crate::driver::{self, Root, Shared};
 use crate::sys;
 use crate::volume::Volume;
 use crate::wire::{Request, Setup, Shown};
@@ -51,7 +51,7 @@ impl SandboxCell {
     ) -> Result<Self, DriverError> {
         let awake = reaper::Awake::new();
         let options = &shared.options;
-        let (read_only, writable) = shown(options, request);
+        let (read_only, writable) = shown(request);
         let id_mapped = shared.id_map.as_ref().is_some_and(|map| can_map(&writable, map.as_fd()));
         let setup = Setup {
             privileged: shared.privileged,
@@ -276,7 +276,7 @@ impl SandboxCell {
 }
 
 /// What the job sees beside its root: for reading, for writing; parents first, each place once.
-fn shown(options: &SandboxOptions, request: &CellRequest) -> (Vec<Shown>, Vec<Shown>) {
+fn shown(request: &CellRequest) -> (Vec<Shown>, Vec<Shown>) {
     let same = |path: &PathBuf| Shown { inside: path.clone(), host: path.clone(), own: false };
     let asked = |writable: bool| {
         request.mounts.iter().filter(move |m| m.writable == writable).map(|m| Shown {
@@ -285,13 +285,9 @@ fn shown(options: &SandboxOptions, request: &CellRequest) -> (Vec<Shown>, Vec<Sh
             own: true,
         })
     };
-    let of_options =
-        |paths: &[PathBuf]| -> Vec<Shown> { paths.iter().filter(|p| p.exists()).map(same).collect() };
     let mut writable = vec![same(&request.workspace), same(&request.temp)];
-    writable.extend(of_options(&options.writable));
     writable.extend(asked(true));
-    let mut read_only = of_options(&options.read_only);
-    read_only.extend(asked(false));
+    let mut read_only: Vec<Shown> = asked(false).collect();
     for list in [&mut read_only, &mut writable] {
         list.sort();
         list.dedup_by(|a, b| a.inside == b.inside);

@@ -511,6 +511,12 @@ async fn ordinary_tools_work() {
 }
 
 #[tokio::test]
+async fn what_needs_no_call_of_its_own() {
+    let Some(world) = world(options()).await else { return };
+    fleetfoot_driver_conformance::escape::run_all(world).await;
+}
+
+#[tokio::test]
 async fn private_places_are_limited() {
     let options = SandboxOptions { tmp_bytes: 4 << 20, shm_bytes: 1 << 20, ..options() };
     let Some(world) = world(options).await else { return };
