@@ -446,6 +446,21 @@ pub async fn processes_are_limited(world: World, expected: &Expected) {
     world.cell.tear_down().await.unwrap();
 }
 
+/// Limits above what any machine has are no reason to fail: they hold as far as the machine goes.
+pub async fn more_than_the_machine_has(make: impl Fn(&str) -> Box<dyn Driver>) {
+    let huge = Limits {
+        pids: Some(1 << 40),
+        memory_bytes: Some(1 << 60),
+        cpus: Some(100_000.0),
+        read_bytes_per_second: Some(1 << 50),
+        write_bytes_per_second: Some(1 << 50),
+    };
+    let world = World::new(make(&fresh_tag()), huge).await;
+    let (exit, out) = world.script("echo fine").await;
+    assert_eq!((exit.code, out.as_str()), (Some(0), "fine\n"), "{:?}", world.cell.record());
+    world.cell.tear_down().await.unwrap();
+}
+
 /// A memory hog dies, is told apart, and its cell lives on.
 pub async fn memory_is_limited(world: World, expected: &Expected) {
     // It keeps all of it, and reads it in large pieces: small ones are slow where system calls are dear.

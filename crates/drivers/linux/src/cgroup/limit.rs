@@ -51,7 +51,9 @@ pub(super) fn told(version: Version, controller: &str, limits: &Limits, disks: &
 }
 
 fn pids(told: &mut Told, limits: &Limits) {
-    let Some(pids) = limits.pids else { return };
+    // More than this no kernel can have, and it refuses to be told so.
+    const MOST: u64 = 4 << 20;
+    let Some(pids) = limits.pids.map(|pids| pids.min(MOST)) else { return };
     told.set("pids.max", pids.to_string());
     told.holds("pids", pids.to_string());
 }
@@ -204,5 +206,7 @@ mod tests {
         assert_eq!(told(Version::V2, "io", &all(), &[]), Told::default());
         let tiny = Limits { cpus: Some(0.000_1), ..Limits::default() };
         assert_eq!(told(Version::V2, "cpu", &tiny, &[]).settings[0].text, "1000 100000");
+        let huge = Limits { pids: Some(u64::MAX), ..Limits::default() };
+        assert_eq!(told(Version::V2, "pids", &huge, &[]).in_force, [("pids", "4194304".to_owned())]);
     }
 }
