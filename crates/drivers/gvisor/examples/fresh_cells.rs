@@ -1,4 +1,4 @@
-//! Where the time of a fresh cell goes, beside `runsc run` of the same bundle: `start_times [ROUNDS]`.
+//! Where the time of a fresh cell goes, beside `runsc run` of the same bundle: `fresh_cells [ROUNDS]`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a tool for people who work on this crate")]
 
 use fleetfoot_driver::{CellRequest, Command, Driver as _};
