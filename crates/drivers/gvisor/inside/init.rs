@@ -10,6 +10,7 @@
 #![no_main]
 
 use core::arch::global_asm;
+use core::cell::Cell;
 
 #[macro_use]
 mod sys;
@@ -233,63 +234,27 @@ impl State {
         let (id, programs, args, env) = (word(0), word(1) as usize, word(2) as usize, word(3) as usize);
         let failed =
             |stage: i32, errno: isize| Reply { kind: FAILED, id, a: stage, b: -errno as i32, ..EMPTY };
-        // Strings: directory, programs, arguments, environment; behind the last two a null pointer each.
-        let wanted = 1 + programs + args + env;
-        let (mut at, mut n, mut slot) = (16, 0, 0);
-        while n < wanted && slot + 2 < pointers.len() {
-            if n == 1 + programs + args {
-                pointers[slot] = 0;
-                slot += 1;
-            }
-            pointers[slot] = body.as_ptr() as usize + at;
-            slot += 1;
-            n += 1;
-            while at < body.len() && body[at] != 0 {
-                at += 1;
-            }
-            at += 1;
-        }
-        if n == 1 + programs + args {
-            pointers[slot] = 0;
-            slot += 1;
-        }
-        pointers[slot] = 0;
-        if n < wanted || at > body.len() || fds.iter().any(|fd| *fd < 0) {
+        if !point_to_strings(body, pointers, 1 + programs + args, env) || fds.iter().any(|fd| *fd < 0) {
             return self.answer(&failed(STAGE_DESCRIPTORS, -22));
         }
         let argv = &pointers[1 + programs..];
-        let envp = &argv[args + 1..];
-        let mut report = [0_i32; 2];
-        let made = sys!(PIPE2, report.as_mut_ptr(), CLOEXEC);
-        if made < 0 {
-            return self.answer(&failed(STAGE_FORK, made));
-        }
         let birth = Birth {
             directory: pointers[0],
             programs: &pointers[1..=programs],
             argv,
-            envp,
+            envp: &argv[args + 1..],
             fds,
-            report: report[1],
+            told: Cell::new([0; 2]),
         };
         // It borrows our memory until its program runs, and we wait: a copy would be dear here.
         let pid = sys::vfork_onto(self.stack, born, &raw const birth as usize);
-        sys!(CLOSE, report[1]);
         if pid < 0 {
-            sys!(CLOSE, report[0]);
             return self.answer(&failed(STAGE_FORK, if pid == -11 { pid } else { ENOMEM.min(pid) }));
         }
-        let mut told = [0_i32; 2];
-        let got = loop {
-            match sys!(READ, report[0], told.as_mut_ptr(), 8) {
-                EINTR => {}
-                other => break other,
-            }
-        };
-        sys!(CLOSE, report[0]);
-        if got == 8 {
+        let [stage, errno] = birth.told.get();
+        if errno != 0 {
             sys!(WAIT4, pid, 0, 0, 0);
-            return self.answer(&failed(told[0], -told[1] as isize));
+            return self.answer(&failed(stage, -errno as isize));
         }
         self.commands[self.next % COMMANDS] = Started { id, pid: pid as i32, ended: false };
         self.next += 1;
@@ -342,16 +307,43 @@ struct Birth<'a> {
     argv: &'a [usize],
     envp: &'a [usize],
     fds: [i32; 3],
-    report: i32,
+    /// Why it failed: stage and number of the error.
+    told: Cell<[i32; 2]>,
 }
 
-/// The life of a command up to its program, in the memory of process 1, which waits: nothing is changed in it.
+/// Makes pointers to the strings of a request: directory, programs, arguments, and environment, with a null
+/// pointer behind each of the last two. `false` if they are not all there.
+fn point_to_strings(body: &[u8], pointers: &mut [usize], before_env: usize, env: usize) -> bool {
+    let wanted = before_env + env;
+    let (mut at, mut n, mut slot) = (16, 0, 0);
+    while n < wanted && slot + 2 < pointers.len() {
+        if n == before_env {
+            pointers[slot] = 0;
+            slot += 1;
+        }
+        pointers[slot] = body.as_ptr() as usize + at;
+        slot += 1;
+        n += 1;
+        while at < body.len() && body[at] != 0 {
+            at += 1;
+        }
+        at += 1;
+    }
+    if n == before_env {
+        pointers[slot] = 0;
+        slot += 1;
+    }
+    pointers[slot] = 0;
+    n == wanted && at <= body.len()
+}
+
+/// The life of a command up to its program, in the memory of process 1, which waits: nothing is changed in it but
+/// what it is told.
 extern "C" fn born(birth: usize) -> ! {
     // SAFETY: process 1 holds it until this process runs its program or ends.
     let birth = unsafe { &*(birth as *const Birth<'_>) };
     let fail = |stage: i32, errno: isize| -> ! {
-        let told = [stage, -errno as i32];
-        sys!(WRITE, birth.report, told.as_ptr(), 8);
+        birth.told.set([stage, -errno as i32]);
         exit(127)
     };
     let session = sys!(SETSID);

@@ -28,7 +28,6 @@ pub mod nr {
     pub const PPOLL: usize = 271;
     pub const SIGNALFD4: usize = 289;
     pub const DUP3: usize = 292;
-    pub const PIPE2: usize = 293;
 }
 #[cfg(target_arch = "aarch64")]
 pub mod nr {
@@ -55,7 +54,6 @@ pub mod nr {
     pub const PPOLL: usize = 73;
     pub const SIGNALFD4: usize = 74;
     pub const DUP3: usize = 24;
-    pub const PIPE2: usize = 59;
 }
 
 #[cfg(target_arch = "x86_64")]
