@@ -1,7 +1,7 @@
 //! The suite that every boundary passes.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
-use fleetfoot_driver_conformance::{Expected, more_than_the_machine_has, run_all};
+use fleetfoot_driver_conformance::{Expected, as_an_ordinary_user, more_than_the_machine_has, run_all};
 use fleetfoot_driver_sandbox::{Network, SandboxDriver, SandboxOptions};
 use fleetfoot_model::boundary::Boundary;
 
@@ -29,4 +29,9 @@ async fn with_groups() {
 #[tokio::test]
 async fn without_groups() {
     suite(false, Network::Host).await;
+}
+
+#[test]
+fn the_same_for_an_ordinary_user() {
+    as_an_ordinary_user();
 }
