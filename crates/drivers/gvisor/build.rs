@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    println!("cargo::rerun-if-changed=inside/init.rs");
+    println!("cargo::rerun-if-changed=inside");
     let env = |name: &str| std::env::var(name).unwrap();
     let out = Path::new(&env("OUT_DIR")).join("init");
     let mut command = Command::new(env("RUSTC"));

@@ -18,14 +18,7 @@ fn has_node() -> bool {
 
 /// A driver of sandboxes, or the reason why there is none.
 async fn sandbox(job: &Job) -> Option<Fence> {
-    let config = &job.config;
-    let hooks = config.job_started_hook.iter().chain(&config.job_completed_hook).cloned();
-    let options = SandboxOptions {
-        tag: format!("test-{}", common::unique()),
-        writable: vec![config.tool_cache.clone()],
-        read_only: hooks.chain([config.actions.cache.dir.clone()]).collect(),
-        ..SandboxOptions::default()
-    };
+    let options = SandboxOptions { tag: format!("test-{}", common::unique()), ..SandboxOptions::default() };
     let scratch = job.dir.path().join("probe");
     std::fs::create_dir(&scratch).unwrap();
     let probe = SandboxDriver::probe(options.clone(), &scratch).await;

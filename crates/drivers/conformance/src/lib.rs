@@ -6,6 +6,7 @@
 //! A driver's test calls [`run_all`], or single parts of it.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+pub mod escape;
 pub mod network;
 
 use fleetfoot_driver::{Cell, CellRequest, Command, Driver, DriverErrorKind, Exit, Running, Signal};
@@ -149,6 +150,39 @@ pub fn processes(needle: &str) -> Vec<u32> {
         String::from_utf8_lossy(&line).replace('\0', " ").contains(needle)
     };
     pids.filter(matches).filter(|pid| alive(*pid)).collect()
+}
+
+/// Runs all tests of this binary again as an ordinary user of the host, who has nothing but a home of
+/// nobody's. Says why where that is not possible.
+pub fn as_an_ordinary_user() {
+    const CHILD: &str = "FLEETFOOT_ORDINARY";
+    // Inside of a cell, or of such a run, tests only do what they are asked to.
+    if std::env::var_os(CHILD).is_some() || std::env::var_os("FLEETFOOT_INSIDE").is_some() {
+        return;
+    }
+    let dir = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .tempdir()
+        .unwrap();
+    let copy = dir.path().join("tests");
+    let copied = std::process::Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&copy).status();
+    assert!(copied.unwrap().success());
+    let become_user = |program: &std::ffi::OsStr| {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid=4321", "--regid=4321", "--clear-groups"]).arg(program).current_dir("/");
+        command
+    };
+    match become_user("true".as_ref()).output() {
+        Ok(able) if able.status.success() => {}
+        other => return eprintln!("skipped: cannot become an ordinary user: {other:?}"),
+    }
+    let done = become_user(copy.as_os_str()).arg("--nocapture").env(CHILD, "1").output().unwrap();
+    let text = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{text}\n{}", String::from_utf8_lossy(&done.stderr));
+    for line in String::from_utf8_lossy(&done.stderr).lines().filter(|l| l.starts_with("skipped")) {
+        eprintln!("as an ordinary user: {line}");
+    }
+    eprintln!("as an ordinary user: {}", text.lines().rfind(|l| l.starts_with("test result")).unwrap());
 }
 
 /// Waits until something holds.
@@ -447,6 +481,21 @@ pub async fn processes_are_limited(world: World, expected: &Expected) {
         let (exit, _) = world.script("true").await;
         assert_eq!(exit.code, Some(0), "the next command starts");
     }
+    world.cell.tear_down().await.unwrap();
+}
+
+/// Limits above what any machine has are no reason to fail: they hold as far as the machine goes.
+pub async fn more_than_the_machine_has(make: impl Fn(&str) -> Box<dyn Driver>) {
+    let huge = Limits {
+        pids: Some(1 << 40),
+        memory_bytes: Some(1 << 60),
+        cpus: Some(100_000.0),
+        read_bytes_per_second: Some(1 << 50),
+        write_bytes_per_second: Some(1 << 50),
+    };
+    let world = World::new(make(&fresh_tag()), huge).await;
+    let (exit, out) = world.script("echo fine").await;
+    assert_eq!((exit.code, out.as_str()), (Some(0), "fine\n"), "{:?}", world.cell.record());
     world.cell.tear_down().await.unwrap();
 }
 

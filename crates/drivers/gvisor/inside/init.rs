@@ -9,98 +9,19 @@
 #![no_std]
 #![no_main]
 
-use core::arch::{asm, global_asm};
+use core::arch::global_asm;
+use core::cell::Cell;
+
+#[macro_use]
+mod sys;
+mod tree;
+
+use tree::end_tree;
 
 #[cfg(target_arch = "x86_64")]
 global_asm!(".globl _start", "_start:", "xor ebp, ebp", "and rsp, -16", "call {main}", "ud2", main = sym live);
 #[cfg(target_arch = "aarch64")]
 global_asm!(".globl _start", "_start:", "mov x29, #0", "bl {main}", "brk #1", main = sym live);
-
-/// Numbers of system calls.
-#[cfg(target_arch = "x86_64")]
-mod nr {
-    pub const READ: usize = 0;
-    pub const WRITE: usize = 1;
-    pub const CLOSE: usize = 3;
-    pub const MMAP: usize = 9;
-    pub const MUNMAP: usize = 11;
-    pub const RT_SIGPROCMASK: usize = 14;
-    pub const RECVMSG: usize = 47;
-    pub const CLONE: usize = 56;
-    pub const EXECVE: usize = 59;
-    pub const WAIT4: usize = 61;
-    pub const KILL: usize = 62;
-    pub const UNAME: usize = 63;
-    pub const FCNTL: usize = 72;
-    pub const CHDIR: usize = 80;
-    pub const SETSID: usize = 112;
-    pub const PRCTL: usize = 157;
-    pub const GETDENTS64: usize = 217;
-    pub const EXIT_GROUP: usize = 231;
-    pub const OPENAT: usize = 257;
-    pub const MKDIRAT: usize = 258;
-    pub const PPOLL: usize = 271;
-    pub const SIGNALFD4: usize = 289;
-    pub const DUP3: usize = 292;
-    pub const PIPE2: usize = 293;
-}
-#[cfg(target_arch = "aarch64")]
-mod nr {
-    pub const READ: usize = 63;
-    pub const WRITE: usize = 64;
-    pub const CLOSE: usize = 57;
-    pub const MMAP: usize = 222;
-    pub const MUNMAP: usize = 215;
-    pub const RT_SIGPROCMASK: usize = 135;
-    pub const RECVMSG: usize = 212;
-    pub const CLONE: usize = 220;
-    pub const EXECVE: usize = 221;
-    pub const WAIT4: usize = 260;
-    pub const KILL: usize = 129;
-    pub const UNAME: usize = 160;
-    pub const FCNTL: usize = 25;
-    pub const CHDIR: usize = 49;
-    pub const SETSID: usize = 157;
-    pub const PRCTL: usize = 167;
-    pub const GETDENTS64: usize = 61;
-    pub const EXIT_GROUP: usize = 94;
-    pub const OPENAT: usize = 56;
-    pub const MKDIRAT: usize = 34;
-    pub const PPOLL: usize = 73;
-    pub const SIGNALFD4: usize = 74;
-    pub const DUP3: usize = 24;
-    pub const PIPE2: usize = 59;
-}
-
-#[cfg(target_arch = "x86_64")]
-fn call(number: usize, a: [usize; 6]) -> isize {
-    let result: isize;
-    // SAFETY: the callers hand over valid pointers and lengths.
-    unsafe {
-        asm!("syscall", inlateout("rax") number => result, in("rdi") a[0], in("rsi") a[1], in("rdx") a[2],
-            in("r10") a[3], in("r8") a[4], in("r9") a[5], lateout("rcx") _, lateout("r11") _, options(nostack));
-    }
-    result
-}
-#[cfg(target_arch = "aarch64")]
-fn call(number: usize, a: [usize; 6]) -> isize {
-    let result: isize;
-    // SAFETY: the callers hand over valid pointers and lengths.
-    unsafe {
-        asm!("svc #0", in("x8") number, inlateout("x0") a[0] => result, in("x1") a[1], in("x2") a[2],
-            in("x3") a[3], in("x4") a[4], in("x5") a[5], options(nostack));
-    }
-    result
-}
-
-macro_rules! sys {
-    ($number:ident $(, $arg:expr)*) => {{
-        let given: &[usize] = &[$($arg as usize),*];
-        let mut args = [0_usize; 6];
-        args[..given.len()].copy_from_slice(given);
-        call(nr::$number, args)
-    }};
-}
 
 const EINTR: isize = -4;
 const ENOENT: isize = -2;
@@ -108,7 +29,6 @@ const EACCES: isize = -13;
 const ENOTDIR: isize = -20;
 const ENOMEM: isize = -12;
 const SIGKILL: i32 = 9;
-const SIGSTOP: i32 = 19;
 const SIGCHLD: usize = 17;
 const CLOEXEC: usize = 0o2_000_000;
 const CLOEXEC_MESSAGE: usize = 0x4000_0000;
@@ -128,9 +48,10 @@ const STAGE_DESCRIPTORS: i32 = 2;
 const STAGE_DIRECTORY: i32 = 5;
 const STAGE_EXEC: i32 = 6;
 
-/// Commands that are remembered, and processes that one look at all of them can hold.
+/// Commands that are remembered.
 const COMMANDS: usize = 2048;
-const PROCESSES: usize = 8192;
+/// Bytes of the stack of a command before its program.
+const STACK: usize = 64 << 10;
 
 #[repr(C)]
 struct Reply {
@@ -154,18 +75,12 @@ struct Started {
     ended: bool,
 }
 
-#[derive(Clone, Copy)]
-struct Process {
-    pid: i32,
-    parent: i32,
-    session: i32,
-    marked: bool,
-}
-
 struct State {
     socket: usize,
     commands: [Started; COMMANDS],
     next: usize,
+    /// End of the stack on which a command begins.
+    stack: usize,
 }
 
 extern "C" fn live() -> ! {
@@ -192,10 +107,15 @@ extern "C" fn live() -> ! {
     if signals < 0 {
         exit(71);
     }
+    let stack = sys!(MMAP, 0, STACK, 3, 0x22, -1_isize, 0);
+    if stack < 0 && stack > -4096 {
+        exit(72);
+    }
     let mut state = State {
         socket: socket as usize,
         commands: [Started { id: 0, pid: 0, ended: true }; COMMANDS],
         next: 0,
+        stack: stack as usize + STACK,
     };
     state.ready();
     loop {
@@ -314,58 +234,27 @@ impl State {
         let (id, programs, args, env) = (word(0), word(1) as usize, word(2) as usize, word(3) as usize);
         let failed =
             |stage: i32, errno: isize| Reply { kind: FAILED, id, a: stage, b: -errno as i32, ..EMPTY };
-        // Strings: directory, programs, arguments, environment; behind the last two a null pointer each.
-        let wanted = 1 + programs + args + env;
-        let (mut at, mut n, mut slot) = (16, 0, 0);
-        while n < wanted && slot + 2 < pointers.len() {
-            if n == 1 + programs + args {
-                pointers[slot] = 0;
-                slot += 1;
-            }
-            pointers[slot] = body.as_ptr() as usize + at;
-            slot += 1;
-            n += 1;
-            while at < body.len() && body[at] != 0 {
-                at += 1;
-            }
-            at += 1;
-        }
-        if n == 1 + programs + args {
-            pointers[slot] = 0;
-            slot += 1;
-        }
-        pointers[slot] = 0;
-        if n < wanted || at > body.len() || fds.iter().any(|fd| *fd < 0) {
+        if !point_to_strings(body, pointers, 1 + programs + args, env) || fds.iter().any(|fd| *fd < 0) {
             return self.answer(&failed(STAGE_DESCRIPTORS, -22));
         }
         let argv = &pointers[1 + programs..];
-        let envp = &argv[args + 1..];
-        let mut report = [0_i32; 2];
-        let made = sys!(PIPE2, report.as_mut_ptr(), CLOEXEC);
-        if made < 0 {
-            return self.answer(&failed(STAGE_FORK, made));
-        }
-        let pid = sys!(CLONE, SIGCHLD);
-        if pid == 0 {
-            let list = Program { programs: &pointers[1..=programs], argv, envp };
-            become_command(pointers[0], &list, fds, report[1]);
-        }
-        sys!(CLOSE, report[1]);
+        let birth = Birth {
+            directory: pointers[0],
+            programs: &pointers[1..=programs],
+            argv,
+            envp: &argv[args + 1..],
+            fds,
+            told: Cell::new([0; 2]),
+        };
+        // It borrows our memory until its program runs, and we wait: a copy would be dear here.
+        let pid = sys::vfork_onto(self.stack, born, &raw const birth as usize);
         if pid < 0 {
-            sys!(CLOSE, report[0]);
             return self.answer(&failed(STAGE_FORK, if pid == -11 { pid } else { ENOMEM.min(pid) }));
         }
-        let mut told = [0_i32; 2];
-        let got = loop {
-            match sys!(READ, report[0], told.as_mut_ptr(), 8) {
-                EINTR => {}
-                other => break other,
-            }
-        };
-        sys!(CLOSE, report[0]);
-        if got == 8 {
+        let [stage, errno] = birth.told.get();
+        if errno != 0 {
             sys!(WAIT4, pid, 0, 0, 0);
-            return self.answer(&failed(told[0], -told[1] as isize));
+            return self.answer(&failed(stage, -errno as isize));
         }
         self.commands[self.next % COMMANDS] = Started { id, pid: pid as i32, ended: false };
         self.next += 1;
@@ -411,146 +300,77 @@ impl State {
     }
 }
 
-struct Program<'a> {
+/// What a command is born with.
+struct Birth<'a> {
+    directory: usize,
     programs: &'a [usize],
     argv: &'a [usize],
     envp: &'a [usize],
+    fds: [i32; 3],
+    /// Why it failed: stage and number of the error.
+    told: Cell<[i32; 2]>,
 }
 
-/// The life of a command up to its program.
-fn become_command(directory: usize, list: &Program<'_>, fds: [i32; 3], report: i32) -> ! {
+/// Makes pointers to the strings of a request: directory, programs, arguments, and environment, with a null
+/// pointer behind each of the last two. `false` if they are not all there.
+fn point_to_strings(body: &[u8], pointers: &mut [usize], before_env: usize, env: usize) -> bool {
+    let wanted = before_env + env;
+    let (mut at, mut n, mut slot) = (16, 0, 0);
+    while n < wanted && slot + 2 < pointers.len() {
+        if n == before_env {
+            pointers[slot] = 0;
+            slot += 1;
+        }
+        pointers[slot] = body.as_ptr() as usize + at;
+        slot += 1;
+        n += 1;
+        while at < body.len() && body[at] != 0 {
+            at += 1;
+        }
+        at += 1;
+    }
+    if n == before_env {
+        pointers[slot] = 0;
+        slot += 1;
+    }
+    pointers[slot] = 0;
+    n == wanted && at <= body.len()
+}
+
+/// The life of a command up to its program, in the memory of process 1, which waits: nothing is changed in it but
+/// what it is told.
+extern "C" fn born(birth: usize) -> ! {
+    // SAFETY: process 1 holds it until this process runs its program or ends.
+    let birth = unsafe { &*(birth as *const Birth<'_>) };
     let fail = |stage: i32, errno: isize| -> ! {
-        let told = [stage, -errno as i32];
-        sys!(WRITE, report, told.as_ptr(), 8);
+        birth.told.set([stage, -errno as i32]);
         exit(127)
     };
     let session = sys!(SETSID);
     if session < 0 {
         fail(STAGE_SESSION, session);
     }
-    for (n, fd) in fds.iter().enumerate() {
+    for (n, fd) in birth.fds.iter().enumerate() {
         let done = sys!(DUP3, *fd, n, 0);
         if done < 0 {
             fail(STAGE_DESCRIPTORS, done);
         }
     }
-    let entered = sys!(CHDIR, directory);
+    let entered = sys!(CHDIR, birth.directory);
     if entered < 0 {
         fail(STAGE_DIRECTORY, entered);
     }
     let none = 0_u64;
     sys!(RT_SIGPROCMASK, 2, &raw const none, 0, 8);
     let mut error = ENOENT;
-    for program in list.programs {
-        match sys!(EXECVE, *program, list.argv.as_ptr(), list.envp.as_ptr()) {
+    for program in birth.programs {
+        match sys!(EXECVE, *program, birth.argv.as_ptr(), birth.envp.as_ptr()) {
             ENOENT | ENOTDIR => {}
             EACCES => error = EACCES,
             other => fail(STAGE_EXEC, other),
         }
     }
     fail(STAGE_EXEC, error)
-}
-
-/// Ends everything in the session and everything that descends from it, as far as its ancestors live:
-/// first all of it is stopped, so that nothing new appears while it is looked for.
-fn end_tree(leader: i32) {
-    let mut all = [Process { pid: 0, parent: 0, session: 0, marked: false }; PROCESSES];
-    let mut known = 0;
-    for _ in 0..16 {
-        let count = look(&mut all);
-        let mut marked = 0;
-        loop {
-            let before = marked;
-            for n in 0..count {
-                let process = all[n];
-                let descends = || all[..count].iter().any(|p| p.marked && p.pid == process.parent);
-                if !process.marked
-                    && process.pid > 1
-                    && (process.pid == leader || process.session == leader || descends())
-                {
-                    all[n].marked = true;
-                    marked += 1;
-                }
-            }
-            if marked == before {
-                break;
-            }
-        }
-        for process in all[..count].iter().filter(|p| p.marked) {
-            sys!(KILL, process.pid, SIGSTOP);
-        }
-        if marked == known {
-            for process in all[..count].iter().filter(|p| p.marked) {
-                sys!(KILL, process.pid, SIGKILL);
-            }
-            return;
-        }
-        known = marked;
-    }
-    for process in all.iter().filter(|p| p.marked) {
-        sys!(KILL, process.pid, SIGKILL);
-    }
-}
-
-/// Lists all processes.
-fn look(all: &mut [Process]) -> usize {
-    let proc = sys!(OPENAT, AT_FDCWD, c"/proc".as_ptr(), CLOEXEC, 0);
-    let mut count = 0;
-    let mut entries = [0_u8; 8192];
-    loop {
-        let got = sys!(GETDENTS64, proc, entries.as_mut_ptr(), entries.len());
-        if got <= 0 {
-            break;
-        }
-        let mut at = 0;
-        // struct linux_dirent64: inode, offset, length of the record (16), kind (18), name (19).
-        while at + 19 < got as usize && count < all.len() {
-            let length = entries[at + 16] as usize | (entries[at + 17] as usize) << 8;
-            if entries[at + 19].is_ascii_digit()
-                && let Some(process) = read_stat(proc, &entries[at + 19..at + length.max(20)])
-            {
-                all[count] = process;
-                count += 1;
-            }
-            if length == 0 {
-                break;
-            }
-            at += length;
-        }
-    }
-    sys!(CLOSE, proc);
-    count
-}
-
-fn read_stat(proc: isize, name: &[u8]) -> Option<Process> {
-    let mut path = [0_u8; 32];
-    let mut length = 0;
-    for byte in name.iter().take_while(|b| **b != 0).take(20).chain(b"/stat") {
-        path[length] = *byte;
-        length += 1;
-    }
-    let file = sys!(OPENAT, proc, path.as_ptr(), CLOEXEC, 0);
-    if file < 0 {
-        return None;
-    }
-    let mut text = [0_u8; 512];
-    let got = sys!(READ, file, text.as_mut_ptr(), text.len());
-    sys!(CLOSE, file);
-    let text = text.get(..usize::try_from(got).ok()?)?;
-    let close = text.iter().rposition(|b| *b == b')')?;
-    // Behind the name: state, parent, group, session.
-    let mut fields = text[close + 1..].split(|b| *b == b' ').filter(|f| !f.is_empty());
-    let (_, parent, _, session) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    let pid = decimal(name.split(|b| *b == 0).next()?);
-    Some(Process { pid, parent: decimal(parent), session: decimal(session), marked: false })
-}
-
-fn decimal(text: &[u8]) -> i32 {
-    let mut value = 0_i32;
-    for byte in text.iter().filter(|b| b.is_ascii_digit()) {
-        value = value.wrapping_mul(10).wrapping_add(i32::from(byte - b'0'));
-    }
-    value
 }
 
 fn number(body: &[u8], n: usize) -> u32 {

@@ -64,7 +64,11 @@ pub(crate) async fn choose(driver: &GvisorDriver) -> Result<Choice, DriverError>
             }
         }
     }
-    let list: Vec<String> = said.iter().map(|(platform, e)| format!("{platform}: {}", e.message)).collect();
+    let list = said.iter().map(|(platform, e)| {
+        let cause = e.source.as_ref().map_or_else(String::new, |s| format!(": {s}"));
+        format!("{platform}: {}{cause}", e.message)
+    });
+    let list: Vec<String> = list.collect();
     let message = match (list.is_empty(), wanted) {
         (true, Some(wanted)) => format!("'{wanted}' is not a platform of gVisor (systrap, ptrace, kvm)"),
         _ => format!("gVisor does not work here: {}", list.join("; ")),

@@ -154,24 +154,31 @@ async fn try_cell(
         let message = format!("`true` ended with {exit:?}; a job would not run either");
         return Err(DriverError::new(DriverErrorKind::Unsupported, message));
     }
-    checks.push(works(
-        "cell",
-        true,
-        format!("platform {}, kernel {}, user {}", choice.platform, record.kernel, record.user),
-    ));
-    let grouped = driver.containment() != "process-group";
-    checks.push(Check {
+    let found = format!("platform {}, kernel {}, user {}", choice.platform, record.kernel, record.user);
+    checks.push(works("cell", true, found));
+    checks.push(groups(driver.containment()));
+    checks.push(system_calls(lists));
+    checks.push(owners(choice.identity));
+    Ok(choice.platform)
+}
+
+fn groups(containment: &str) -> Check {
+    let grouped = containment != "process-group";
+    Check {
         name: "groups",
         works: grouped,
         required: false,
-        found: driver.containment().into(),
+        found: containment.into(),
         fix: (!grouped).then(|| {
-            "delegate control groups to the runner (`Delegate=yes` in its systemd unit): jobs with a \
-             limit of memory are refused"
+            "delegate control groups to the runner (`Delegate=yes` in its systemd unit): jobs with a limit of \
+             memory are refused"
                 .into()
         }),
-    });
-    checks.push(Check {
+    }
+}
+
+fn system_calls(lists: bool) -> Check {
+    Check {
         name: "system-calls",
         works: lists,
         required: false,
@@ -181,9 +188,12 @@ async fn try_cell(
              in `gvisor_runsc`"
                 .into()
         }),
-    });
-    let mapped = choice.identity == Identity::Mapped;
-    checks.push(Check {
+    }
+}
+
+fn owners(identity: Identity) -> Check {
+    let mapped = identity == Identity::Mapped;
+    Check {
         name: "owners",
         works: mapped,
         required: false,
@@ -193,6 +203,5 @@ async fn try_cell(
             "gVisor runs as root; jobs are root without capabilities".into()
         },
         fix: (!mapped).then(|| "allow user namespaces (user.max_user_namespaces)".into()),
-    });
-    Ok(choice.platform)
+    }
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 use fleetfoot_driver::{CellRequest, Driver, DriverErrorKind};
-use fleetfoot_driver_conformance::{Expected, fresh_tag, run_all};
+use fleetfoot_driver_conformance::{Expected, fresh_tag, more_than_the_machine_has, run_all};
 use fleetfoot_driver_gvisor::{GvisorDriver, GvisorOptions, Network};
 use fleetfoot_model::boundary::Boundary;
 use fleetfoot_model::ids::{AttemptRef, Epoch, JobId};
@@ -29,7 +29,9 @@ async fn suite(cgroups: bool, network: Network) {
     };
     let grouped = cgroups && probe.checks.iter().any(|c| c.name == "groups" && c.works);
     run_all(make, &Expected { boundary: Boundary::Gvisor, contained: true, grouped }).await;
-    if !grouped {
+    if grouped {
+        more_than_the_machine_has(make).await;
+    } else {
         a_limit_that_cannot_hold_is_refused(&make).await;
     }
     let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().collect();

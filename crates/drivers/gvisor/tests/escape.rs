@@ -404,6 +404,12 @@ async fn the_network_is_what_was_asked_for() {
 }
 
 #[tokio::test]
+async fn what_needs_no_call_of_its_own() {
+    let Some(world) = world(options()).await else { return };
+    fleetfoot_driver_conformance::escape::run_all(world).await;
+}
+
+#[tokio::test]
 async fn private_places_are_limited() {
     let options = GvisorOptions { tmp_bytes: 4 << 20, shm_bytes: 1 << 20, ..options() };
     let Some(world) = world(options).await else { return };
@@ -519,7 +525,9 @@ async fn an_image_can_be_the_root() {
 async fn victim() {
     let Ok(tag) = std::env::var("FLEETFOOT_VICTIM") else { return };
     let state = Some(std::env::var_os("STATE").unwrap().into());
-    let world = world(GvisorOptions { tag, state, ..options() }).await.unwrap();
+    let network =
+        if fleetfoot_driver_linux::network::program().is_some() { Network::Private } else { Network::None };
+    let world = world(GvisorOptions { tag, state, network, ..options() }).await.unwrap();
     let script = "setsid sleep 600 & (sleep 600 &) ; echo ready; sleep 600";
     let mut running = world.cell.start(world.sh(script)).await.unwrap();
     assert_eq!(line(&mut running).await, "ready");
@@ -553,8 +561,13 @@ async fn a_killed_runner_leaves_nothing() {
     let text = state.path().display().to_string();
     let ours = || fleetfoot_driver_conformance::processes(&text).len();
     assert!(ours() >= 2, "runsc and its kernel");
+    // The way out of its private network is named by a descriptor of the runner.
+    let stack = format!("/proc/{}/fd/", victim.id().unwrap());
+    let stacks = || fleetfoot_driver_conformance::processes(&stack).len();
+    assert_eq!(stacks() > 0, fleetfoot_driver_linux::network::program().is_some());
     victim.kill().await.unwrap();
     eventually("everything dies with the runner", || ours() == 0 && !alive(pid)).await;
+    eventually("so does the network stack", || stacks() == 0).await;
     let driver =
         GvisorDriver::new(GvisorOptions { tag: tag.clone(), state: Some(state.path().into()), ..options() })
             .unwrap();
@@ -569,6 +582,29 @@ async fn a_killed_runner_leaves_nothing() {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&text) && !mounts.contains(directory.to_str().unwrap()));
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_leaves_nothing() {
+    let Some(platform) = platform().await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let mount = |args: &[&str]| std::process::Command::new(args[0]).args(&args[1..]).arg(dir.path()).status();
+    assert!(mount(&["mount", "-t", "tmpfs", "-o", "size=64k", "none"]).unwrap().success());
+    let options = GvisorOptions { state: Some(dir.path().into()), platform: Some(platform), ..options() };
+    let driver = GvisorDriver::new(options).unwrap();
+    let work = tempfile::tempdir().unwrap();
+    let attempt = fleetfoot_model::ids::AttemptRef {
+        job: fleetfoot_model::ids::JobId(1),
+        attempt: 1,
+        epoch: fleetfoot_model::ids::Epoch(1),
+    };
+    let request = CellRequest::new(attempt, work.path().into(), work.path().into());
+    let error = driver.prepare(request).await.err().unwrap();
+    drop(driver);
+    let left = std::fs::read_dir(dir.path()).unwrap().count();
+    assert!(mount(&["umount"]).unwrap().success());
+    assert!(error.message.contains("No space left"), "{error}");
+    assert_eq!(left, 0, "nothing is left of the cell");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use crate::reaper;
 use fleetfoot_driver::{DriverError, DriverErrorKind, Exit};
 use fleetfoot_model::ids::AttemptRef;
 use fleetfoot_model::spec::Limits;
+use rustix::process::Resource;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -53,6 +54,11 @@ pub fn clean_tag(tag: &str) -> Result<String, DriverError> {
     Ok(clean)
 }
 
+/// Nobody may have more than the hard maximum that holds for the runner, and asking for it fails.
+fn clamped(resource: Resource, value: u64) -> u64 {
+    rustix::process::getrlimit(resource).maximum.map_or(value, |most| value.min(most))
+}
+
 impl Tree {
     /// Makes the groups of a cell; limits that they cannot hold become resource limits of its processes.
     ///
@@ -75,12 +81,14 @@ impl Tree {
         if let Some(pids) = limits.pids
             && !groups.in_force.contains_key("pids")
         {
+            let pids = clamped(Resource::Nproc, pids);
             rlimits.push((libc::RLIMIT_NPROC, pids));
             groups.in_force.insert("pids".into(), format!("{pids} (rlimit)"));
         }
         if let Some(bytes) = limits.memory_bytes
             && !groups.in_force.contains_key("memory_bytes")
         {
+            let bytes = clamped(Resource::Data, bytes);
             rlimits.push((libc::RLIMIT_DATA, bytes));
             groups.in_force.insert("memory_bytes".into(), format!("{bytes} (rlimit)"));
         }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use fleetfoot_driver::Driver;
-use fleetfoot_driver_conformance::{Expected, run_all};
+use fleetfoot_driver_conformance::{Expected, more_than_the_machine_has, run_all};
 use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
 use fleetfoot_model::boundary::Boundary;
 
@@ -12,7 +12,9 @@ async fn suite(cgroups: bool) {
     };
     let grouped = make("conformance-look").containment() != "process-group";
     let expected = Expected { boundary: Boundary::Process, contained: grouped, grouped };
-    run_all(|tag| Box::new(make(tag)) as Box<dyn Driver>, &expected).await;
+    let boxed = |tag: &str| Box::new(make(tag)) as Box<dyn Driver>;
+    run_all(boxed, &expected).await;
+    more_than_the_machine_has(boxed).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! started. Ending everything ends the zygote too; the next command makes a
 //! new one, with a fresh `/tmp`.
 
-use crate::driver::{self, Root, SandboxOptions, Shared};
+use crate::driver::{self, Root, Shared};
 use crate::sys;
 use crate::volume::Volume;
 use crate::wire::{Request, Setup, Shown};
@@ -50,42 +50,15 @@ impl SandboxCell {
         volume: Option<Volume>,
     ) -> Result<Self, DriverError> {
         let awake = reaper::Awake::new();
-        let options = &shared.options;
-        let (read_only, writable) = shown(options, request);
-        let id_mapped = shared.id_map.as_ref().is_some_and(|map| can_map(&writable, map.as_fd()));
-        let setup = Setup {
-            privileged: shared.privileged,
-            id_mapped,
-            uid: shared.inside_ids.0,
-            gid: shared.inside_ids.1,
-            base: match (&request.root, &options.root) {
-                (Some(root), _) => root.directory.clone(),
-                (None, Root::Host) => "/".into(),
-                (None, Root::Directory(path)) => path.clone(),
-            },
-            image: request.root.is_some() || options.root != Root::Host,
-            read_only,
-            writable,
-            isolate_network: options.network != driver::Network::Host,
-            name_server: (options.network == driver::Network::Private).then(|| NAME_SERVER.to_owned()),
-            tmp_bytes: options.tmp_bytes,
-            shm_bytes: options.shm_bytes,
-            rlimits: vec![
-                (libc::RLIMIT_NOFILE, options.open_files),
-                (libc::RLIMIT_CORE, 0),
-                (libc::RLIMIT_NICE, 0),
-                (libc::RLIMIT_RTPRIO, 0),
-            ],
-            oom_score_adj: options.oom_score_adj.map(|v| v.to_string()),
-            seccomp: shared.profile.filter.clone(),
-        };
-        let host_ids = if id_mapped || !shared.privileged {
+        let setup = setup(&shared, request);
+        let host_ids = if setup.id_mapped || !shared.privileged {
             shared.host_ids
         } else {
             // The files are root's, and only root can work with them.
             HostIds { uid: 0, gid: 0 }
         };
-        let tree = Tree::new(cgroups, &shared.tag, request.attempt, &request.limits, options.default_pids)?;
+        let pids = shared.options.default_pids;
+        let tree = Tree::new(cgroups, &shared.tag, request.attempt, &request.limits, pids)?;
         let mut cell = Self {
             tree: Arc::new(tree),
             setup,
@@ -202,18 +175,7 @@ impl SandboxCell {
         fds.extend(group.tasks());
         fds.extend(self.tree.groups.tasks());
         let request = Request { cgroup: birth.is_some(), ..request };
-        let mut zygote = self.lock();
-        if !zygote.as_ref().is_some_and(Zygote::is_alive) {
-            *zygote = None;
-            let fresh = self.make_zygote()?;
-            self.forwards.resume(&fresh)?;
-            *zygote = Some(fresh);
-        }
-        let pid = match zygote.as_ref() {
-            Some(zygote) => zygote.spawn(request, &fds)?,
-            None => return Err(DriverError::new(DriverErrorKind::Other, "the sandbox is gone")),
-        };
-        drop(zygote);
+        let pid = self.spawn(request, &fds)?;
         drop((stdout_write, stderr_write, report_write));
         let shown = programs.last().map_or_else(PathBuf::new, PathBuf::from);
         let pidfd = open_pidfd(pid).map_err(|e| e.explain(command, &shown))?;
@@ -238,6 +200,18 @@ impl SandboxCell {
             },
             handle: Box::new(handle),
         })
+    }
+
+    /// Has the zygote make a process; a new one is made if none lives.
+    fn spawn(&self, request: Request, fds: &[BorrowedFd<'_>]) -> Result<i32, DriverError> {
+        let mut zygote = self.lock();
+        if let Some(zygote) = zygote.as_ref().filter(|z| z.is_alive()) {
+            return zygote.spawn(request, fds);
+        }
+        *zygote = None;
+        let fresh = self.make_zygote()?;
+        self.forwards.resume(&fresh)?;
+        zygote.insert(fresh).spawn(request, fds)
     }
 
     fn request(&self, command: &Command, programs: &[String]) -> Result<Request, DriverError> {
@@ -275,8 +249,40 @@ impl SandboxCell {
     }
 }
 
+/// What the zygote is to build.
+fn setup(shared: &Shared, request: &CellRequest) -> Setup {
+    let options = &shared.options;
+    let (read_only, writable) = shown(request);
+    Setup {
+        privileged: shared.privileged,
+        id_mapped: shared.id_map.as_ref().is_some_and(|map| can_map(&writable, map.as_fd())),
+        uid: shared.inside_ids.0,
+        gid: shared.inside_ids.1,
+        base: match (&request.root, &options.root) {
+            (Some(root), _) => root.directory.clone(),
+            (None, Root::Host) => "/".into(),
+            (None, Root::Directory(path)) => path.clone(),
+        },
+        image: request.root.is_some() || options.root != Root::Host,
+        read_only,
+        writable,
+        isolate_network: options.network != driver::Network::Host,
+        name_server: (options.network == driver::Network::Private).then(|| NAME_SERVER.to_owned()),
+        tmp_bytes: options.tmp_bytes,
+        shm_bytes: options.shm_bytes,
+        rlimits: vec![
+            (libc::RLIMIT_NOFILE, options.open_files),
+            (libc::RLIMIT_CORE, 0),
+            (libc::RLIMIT_NICE, 0),
+            (libc::RLIMIT_RTPRIO, 0),
+        ],
+        oom_score_adj: options.oom_score_adj.map(|v| v.to_string()),
+        seccomp: shared.profile.filter.clone(),
+    }
+}
+
 /// What the job sees beside its root: for reading, for writing; parents first, each place once.
-fn shown(options: &SandboxOptions, request: &CellRequest) -> (Vec<Shown>, Vec<Shown>) {
+fn shown(request: &CellRequest) -> (Vec<Shown>, Vec<Shown>) {
     let same = |path: &PathBuf| Shown { inside: path.clone(), host: path.clone(), own: false };
     let asked = |writable: bool| {
         request.mounts.iter().filter(move |m| m.writable == writable).map(|m| Shown {
@@ -285,13 +291,9 @@ fn shown(options: &SandboxOptions, request: &CellRequest) -> (Vec<Shown>, Vec<Sh
             own: true,
         })
     };
-    let of_options =
-        |paths: &[PathBuf]| -> Vec<Shown> { paths.iter().filter(|p| p.exists()).map(same).collect() };
     let mut writable = vec![same(&request.workspace), same(&request.temp)];
-    writable.extend(of_options(&options.writable));
     writable.extend(asked(true));
-    let mut read_only = of_options(&options.read_only);
-    read_only.extend(asked(false));
+    let mut read_only: Vec<Shown> = asked(false).collect();
     for list in [&mut read_only, &mut writable] {
         list.sort();
         list.dedup_by(|a, b| a.inside == b.inside);

@@ -69,11 +69,6 @@ pub struct SandboxOptions {
     pub network: Network,
     /// What a job sees as its system.
     pub root: Root,
-    /// Further directories of the host that jobs may read, shown under their own names; those that do
-    /// not exist are left out.
-    pub read_only: Vec<PathBuf>,
-    /// Further directories of the host that jobs may write (tool cache), under their own names.
-    pub writable: Vec<PathBuf>,
     /// Size of `/tmp` and of `/home`, each, bytes. Counts as memory of the job.
     pub tmp_bytes: u64,
     /// Size of `/dev/shm`, bytes. Counts as memory of the job.
@@ -96,8 +91,6 @@ impl Default for SandboxOptions {
             oom_score_adj: Some(500),
             network: Network::Host,
             root: Root::Host,
-            read_only: Vec::new(),
-            writable: Vec::new(),
             tmp_bytes: 2 << 30,
             shm_bytes: 256 << 20,
             workspace_bytes: None,

@@ -1,7 +1,7 @@
 //! The suite that every boundary passes.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
-use fleetfoot_driver_conformance::{Expected, run_all};
+use fleetfoot_driver_conformance::{Expected, as_an_ordinary_user, more_than_the_machine_has, run_all};
 use fleetfoot_driver_sandbox::{Network, SandboxDriver, SandboxOptions};
 use fleetfoot_model::boundary::Boundary;
 
@@ -18,6 +18,7 @@ async fn suite(cgroups: bool, network: Network) {
     }
     let grouped = cgroups && probe.checks.iter().any(|c| c.name == "groups" && c.works);
     run_all(make, &Expected { boundary: Boundary::Sandbox, contained: true, grouped }).await;
+    more_than_the_machine_has(make).await;
 }
 
 #[tokio::test]
@@ -28,4 +29,9 @@ async fn with_groups() {
 #[tokio::test]
 async fn without_groups() {
     suite(false, Network::Host).await;
+}
+
+#[test]
+fn the_same_for_an_ordinary_user() {
+    as_an_ordinary_user();
 }

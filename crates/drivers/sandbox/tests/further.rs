@@ -6,7 +6,7 @@ use fleetfoot_driver::{Cell, CellRequest, Driver, Mount, Root};
 use fleetfoot_driver_conformance::network::{
     in_a_world_of_its_own, is_world_of_its_own, leads_out_and_nowhere_else, services_are_reached,
 };
-use fleetfoot_driver_conformance::{World, finish, fresh_tag};
+use fleetfoot_driver_conformance::{World, as_an_ordinary_user, finish, fresh_tag};
 use fleetfoot_driver_sandbox::{Network, SandboxDriver, SandboxOptions};
 use fleetfoot_model::ids::{AttemptRef, Epoch, JobId};
 use fleetfoot_model::spec::Limits;
@@ -201,4 +201,9 @@ async fn hidden_private_network() {
     }
     let Some(world) = world(Network::Private).await else { return };
     leads_out_and_nowhere_else(world).await;
+}
+
+#[test]
+fn the_same_for_an_ordinary_user() {
+    as_an_ordinary_user();
 }

@@ -8,7 +8,7 @@ use fleetfoot_driver::containers::Containers;
 use fleetfoot_driver::{Driver, DriverError, DriverErrorKind};
 use fleetfoot_driver_container::{ContainerEngine, ContainerOptions, Endpoint, Keep, KeepPolicy};
 use fleetfoot_driver_gvisor::{self as gvisor, GvisorDriver, GvisorOptions};
-use fleetfoot_driver_linux::cgroup::Cgroups;
+use fleetfoot_driver_linux::cgroup::{Cgroups, PAST_THE_CACHE};
 use fleetfoot_driver_process::{ProcessDriver, ProcessOptions};
 use fleetfoot_driver_sandbox::{Network, Root, SandboxDriver, SandboxOptions};
 use fleetfoot_model::boundary::Boundary;
@@ -38,7 +38,7 @@ pub(super) fn process_report() -> BoundaryReport {
     let groups = Cgroups::probe(&tag);
     let (containment, limits) = (groups.containment(), groups.limits());
     groups.remove_bases();
-    let mut missing = Vec::new();
+    let mut missing: Vec<Missing> = disk_limits(&limits).into_iter().collect();
     if containment == "process-group" {
         missing.push(Missing {
             what: "control groups".into(),
@@ -66,6 +66,17 @@ pub(super) fn process_report() -> BoundaryReport {
         holds.push(format!("limits of {}", limits.join(", ")));
     }
     BoundaryReport { boundary: Boundary::Process, offered: true, works: true, holds, missing, chosen: None }
+}
+
+/// Version 1 slows reading, and writing past the page cache; what the kernel writes later is nobody's.
+fn disk_limits(limits: &[&str]) -> Option<Missing> {
+    limits.contains(&"blkio").then(|| Missing {
+        what: format!("limit of writing to disks: {PAST_THE_CACHE}"),
+        fix: "boot with control groups of version 2 alone (`systemd.unified_cgroup_hierarchy=1`): they slow \
+              every write"
+            .into(),
+        required: false,
+    })
 }
 
 // ---- sandbox
