@@ -20,6 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -70,6 +71,41 @@ pub struct PrivateEngine {
     /// Whose it is, if not root's.
     user: Option<User>,
     directory: TempDir,
+    /// Removed when the engine is gone.
+    _bridge: Option<Bridge>,
+}
+
+/// A bridge that a private Docker has for its default network.
+#[derive(Debug)]
+struct Bridge(String);
+
+impl Bridge {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = std::process::id().wrapping_mul(8).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let bridge = Self(format!("ffb{}", number % 1_000_000));
+        let address = format!("10.203.{}.1/24", number % 256);
+        bridge.ip(&["link", "add", "name", &bridge.0, "type", "bridge"]);
+        bridge.ip(&["address", "add", &address, "dev", &bridge.0]);
+        bridge.ip(&["link", "set", &bridge.0, "up"]);
+        bridge
+    }
+
+    fn name(&self) -> &str {
+        &self.0
+    }
+
+    #[expect(clippy::unused_self, reason = "only for one that is there")]
+    fn ip(&self, args: &[&str]) {
+        let done = Command::new("ip").args(args).status().expect("ip");
+        assert!(done.success(), "ip {args:?}");
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["link", "delete", &self.0]).status();
+    }
 }
 
 fn has(program: &str) -> bool {
@@ -105,6 +141,35 @@ impl PrivateEngine {
     /// If everything is there and it does not start.
     #[must_use]
     pub fn start(kind: EngineKind, insecure: &[String]) -> Option<Self> {
+        Self::start_at(kind, insecure, None, None)
+    }
+
+    /// The same with a default network for containers that name none, as an engine has it that was just
+    /// installed: Docker gets a bridge of its own for it.
+    ///
+    /// # Panics
+    /// If everything is there and it does not start.
+    #[must_use]
+    pub fn start_with_default_network(kind: EngineKind) -> Option<Self> {
+        let bridge = (kind == EngineKind::Docker && engine_missing(kind).is_none()).then(Bridge::new);
+        Self::start_at(kind, &[], bridge, None)
+    }
+
+    /// The same with so many bytes for images and containers.
+    ///
+    /// # Panics
+    /// If everything is there and it does not start.
+    #[must_use]
+    pub fn start_on_a_small_disk(kind: EngineKind, insecure: &[String], bytes: u64) -> Option<Self> {
+        Self::start_at(kind, insecure, None, Some(bytes))
+    }
+
+    fn start_at(
+        kind: EngineKind,
+        insecure: &[String],
+        bridge: Option<Bridge>,
+        disk: Option<u64>,
+    ) -> Option<Self> {
         if let Some(reason) = engine_missing(kind) {
             #[expect(clippy::print_stderr, reason = "tests say why something was not tested")]
             {
@@ -114,9 +179,15 @@ impl PrivateEngine {
         }
         // Names of sockets are short.
         let directory = tempfile::Builder::new().prefix("ffe").tempdir_in("/tmp").expect("a directory");
+        if let Some(bytes) = disk {
+            let name = if kind == EngineKind::Docker { "data" } else { "graph" };
+            small_disk(&directory.path().join(name), bytes);
+        }
         let user = (kind == EngineKind::RootlessPodman).then(|| User::new(directory.path()));
         let child = match kind {
-            EngineKind::Docker => docker(directory.path(), insecure),
+            EngineKind::Docker => {
+                docker(directory.path(), insecure, bridge.as_ref().map_or("none", Bridge::name))
+            }
             EngineKind::Podman => {
                 forget_names();
                 podman(directory.path(), insecure, None)
@@ -127,7 +198,7 @@ impl PrivateEngine {
                 podman(directory.path(), insecure, user.as_ref())
             }
         };
-        let mut engine = Self { kind, child, user, directory };
+        let mut engine = Self { kind, child, user, directory, _bridge: bridge };
         let mut state = None;
         wait_until(&format!("{} to answer\n{}", kind.name(), engine.log()), PATIENCE, || {
             state = engine.child.try_wait().expect("the state of the engine");
@@ -202,6 +273,16 @@ impl PrivateEngine {
         let output = self.cli(args);
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Makes a network like those that jobs get: with IPv6 at Docker, without at Podman.
+    ///
+    /// # Panics
+    /// If the engine does not make it.
+    pub fn make_network(&self, name: &str) {
+        let ipv6 = ["--ipv6", "--subnet", "fd66:6c74:6c61::/64"];
+        let further = if self.kind == EngineKind::Docker { &ipv6[..] } else { &[] };
+        let _ = self.output(&[&["network", "create"], further, &[name]].concat());
     }
 
     /// Makes an image of a directory.
@@ -323,6 +404,14 @@ fn unmount_below(directory: &Path) {
     }
 }
 
+/// A disk of its own, unmounted with everything else below the directory of an engine.
+fn small_disk(directory: &Path, bytes: u64) {
+    fs::create_dir(directory).expect("a directory");
+    let size = format!("size={bytes}");
+    let done = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(directory).status();
+    assert!(done.expect("mount").success(), "a small disk");
+}
+
 fn log_to(directory: &Path, command: &mut Command) -> Child {
     let log = fs::File::create(directory.join("log")).expect("a log");
     command
@@ -333,12 +422,12 @@ fn log_to(directory: &Path, command: &mut Command) -> Child {
         .expect("the engine starts")
 }
 
-fn docker(directory: &Path, insecure: &[String]) -> Child {
+fn docker(directory: &Path, insecure: &[String], bridge: &str) -> Child {
     let path = |name: &str| directory.join(name).display().to_string();
     let mut command = Command::new("dockerd");
     command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
     command.arg("-H").arg(format!("unix://{}", path("s.sock")));
-    command.args(["--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]);
+    command.args(["--bridge", bridge, "--iptables=false", "--ip6tables=false", "--ip-forward=false"]);
     command.args(["--ip-masq=false", "--storage-driver", "overlay2", "--log-level", "warn"]);
     // Only few networks fit into what engines take by themselves.
     command.args(["--default-address-pool", "base=10.201.0.0/16,size=24"]);
