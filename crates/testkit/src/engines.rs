@@ -24,6 +24,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
+/// Names of networks older than this belong to an engine that has ended.
+const NAMES_LIVE: Duration = Duration::from_secs(15 * 60);
 /// How long an engine may take to answer, and to end.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -275,14 +277,12 @@ impl PrivateEngine {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// Makes a network like those that jobs get: with IPv6 at Docker, without at Podman.
+    /// Makes a network that is kept for one use, as those of jobs are.
     ///
     /// # Panics
     /// If the engine does not make it.
     pub fn make_network(&self, name: &str) {
-        let ipv6 = ["--ipv6", "--subnet", "fd66:6c74:6c61::/64"];
-        let further = if self.kind == EngineKind::Docker { &ipv6[..] } else { &[] };
-        let _ = self.output(&[&["network", "create"], further, &[name]].concat());
+        let _ = self.output(&["network", "create", name]);
     }
 
     /// Makes an image of a directory.
@@ -347,7 +347,15 @@ impl Drop for PrivateEngine {
             if args.len() > 3 {
                 let _ = self.cli(&args);
             }
+            let networks = self.cli(&["network", "ls", "--format", "{{.Name}}"]);
             let _ = self.cli(&["network", "prune", "--force"]);
+            if self.kind == EngineKind::Podman {
+                for name in
+                    String::from_utf8_lossy(&networks.stdout).lines().filter(|n| n.starts_with("fleetfoot-"))
+                {
+                    let _ = fs::remove_file(Path::new("/run/containers/networks/aardvark-dns").join(name));
+                }
+            }
             let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
             for _ in 0..1000 {
                 if self.child.try_wait().is_ok_and(|state| state.is_some()) {
@@ -463,10 +471,14 @@ fn podman(directory: &Path, insecure: &[String], user: Option<&User>) -> Child {
 }
 
 /// Podman's name server keeps the names of networks in one place for the whole machine: what an engine
-/// that was ended left there would answer for new containers with the same addresses.
+/// that was ended left there would answer for new containers with the same addresses. Those of engines
+/// that live are younger, or belong to a test that takes very long.
 fn forget_names() {
-    let entries = std::fs::read_dir("/run/containers/networks/aardvark-dns").into_iter().flatten().flatten();
+    let entries = fs::read_dir("/run/containers/networks/aardvark-dns").into_iter().flatten().flatten();
     for entry in entries.filter(|e| e.file_name().to_string_lossy().starts_with("fleetfoot-")) {
-        let _ = std::fs::remove_file(entry.path());
+        let written = entry.metadata().and_then(|m| m.modified()).ok();
+        if written.and_then(|w| w.elapsed().ok()).is_some_and(|age| age > NAMES_LIVE) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }

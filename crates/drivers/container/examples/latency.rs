@@ -1,6 +1,6 @@
 //! Measures what starts cost, against a private engine: `cargo run --release --example latency --
 //! [docker|podman]`. Prints the mean of a step in a container that is up, of a fresh container (in
-//! parts), and of the engine's own `run --rm` on its default network, on one like those of jobs, and
+//! parts), and of the engine's own `run --rm` on its default network, on one of its own, and
 //! on none.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example")]
 
@@ -22,14 +22,14 @@ async fn main() {
         _ => EngineKind::Docker,
     };
     let engine = PrivateEngine::start_with_default_network(kind).expect("an engine");
-    engine.make_network("like-ours");
+    engine.make_network("of-its-own");
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path();
     for name in ["workspace", "temp"] {
         std::fs::create_dir_all(dir.join(name)).unwrap();
     }
     let networks =
-        [(Network::Private, "private", vec!["default", "like-ours"]), (Network::None, "none", vec!["none"])];
+        [(Network::Private, "private", vec!["default", "of-its-own"]), (Network::None, "none", vec!["none"])];
     for (network, word, theirs) in networks {
         let options = ContainerOptions {
             tag: format!("latency-{}", std::process::id()),
