@@ -36,6 +36,10 @@ if [ "$want" = test ]; then
         need iptables iptables
         need busybox busybox-static
         need tar tar
+        # An engine of an ordinary user, and networks of tests.
+        need newuidmap uidmap
+        need setpriv util-linux
+        need ip iproute2
     fi
 fi
 

@@ -124,8 +124,9 @@ pub trait Group: Send + Sync {
     /// Output of the services until now, for the log, at most the last 256 KiB of each: name and bytes.
     async fn service_logs(&self) -> Vec<(String, Vec<u8>)>;
 
-    /// Ends and removes all containers, keeping those that the policy keeps, gives the files of the
-    /// directories back to the runner's user, and removes the network. Idempotent.
+    /// Ends all containers, keeping those that the policy keeps, and gives the files of the directories back
+    /// to the runner's user: nothing of the attempt runs any more. Containers and network are removed, though
+    /// an engine that does that by itself may still be at it for a moment. Idempotent.
     ///
     /// # Errors
     /// If something could not be removed.

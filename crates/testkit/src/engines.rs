@@ -20,9 +20,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
+/// Names of networks older than this belong to an engine that has ended.
+const NAMES_LIVE: Duration = Duration::from_secs(15 * 60);
 /// How long an engine may take to answer, and to end.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -70,6 +73,41 @@ pub struct PrivateEngine {
     /// Whose it is, if not root's.
     user: Option<User>,
     directory: TempDir,
+    /// Removed when the engine is gone.
+    _bridge: Option<Bridge>,
+}
+
+/// A bridge that a private Docker has for its default network.
+#[derive(Debug)]
+struct Bridge(String);
+
+impl Bridge {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = std::process::id().wrapping_mul(8).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let bridge = Self(format!("ffb{}", number % 1_000_000));
+        let address = format!("10.203.{}.1/24", number % 256);
+        bridge.ip(&["link", "add", "name", &bridge.0, "type", "bridge"]);
+        bridge.ip(&["address", "add", &address, "dev", &bridge.0]);
+        bridge.ip(&["link", "set", &bridge.0, "up"]);
+        bridge
+    }
+
+    fn name(&self) -> &str {
+        &self.0
+    }
+
+    #[expect(clippy::unused_self, reason = "only for one that is there")]
+    fn ip(&self, args: &[&str]) {
+        let done = Command::new("ip").args(args).status().expect("ip");
+        assert!(done.success(), "ip {args:?}");
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["link", "delete", &self.0]).status();
+    }
 }
 
 fn has(program: &str) -> bool {
@@ -105,6 +143,35 @@ impl PrivateEngine {
     /// If everything is there and it does not start.
     #[must_use]
     pub fn start(kind: EngineKind, insecure: &[String]) -> Option<Self> {
+        Self::start_at(kind, insecure, None, None)
+    }
+
+    /// The same with a default network for containers that name none, as an engine has it that was just
+    /// installed: Docker gets a bridge of its own for it.
+    ///
+    /// # Panics
+    /// If everything is there and it does not start.
+    #[must_use]
+    pub fn start_with_default_network(kind: EngineKind) -> Option<Self> {
+        let bridge = (kind == EngineKind::Docker && engine_missing(kind).is_none()).then(Bridge::new);
+        Self::start_at(kind, &[], bridge, None)
+    }
+
+    /// The same with so many bytes for images and containers.
+    ///
+    /// # Panics
+    /// If everything is there and it does not start.
+    #[must_use]
+    pub fn start_on_a_small_disk(kind: EngineKind, insecure: &[String], bytes: u64) -> Option<Self> {
+        Self::start_at(kind, insecure, None, Some(bytes))
+    }
+
+    fn start_at(
+        kind: EngineKind,
+        insecure: &[String],
+        bridge: Option<Bridge>,
+        disk: Option<u64>,
+    ) -> Option<Self> {
         if let Some(reason) = engine_missing(kind) {
             #[expect(clippy::print_stderr, reason = "tests say why something was not tested")]
             {
@@ -114,9 +181,15 @@ impl PrivateEngine {
         }
         // Names of sockets are short.
         let directory = tempfile::Builder::new().prefix("ffe").tempdir_in("/tmp").expect("a directory");
+        if let Some(bytes) = disk {
+            let name = if kind == EngineKind::Docker { "data" } else { "graph" };
+            small_disk(&directory.path().join(name), bytes);
+        }
         let user = (kind == EngineKind::RootlessPodman).then(|| User::new(directory.path()));
         let child = match kind {
-            EngineKind::Docker => docker(directory.path(), insecure),
+            EngineKind::Docker => {
+                docker(directory.path(), insecure, bridge.as_ref().map_or("none", Bridge::name))
+            }
             EngineKind::Podman => {
                 forget_names();
                 podman(directory.path(), insecure, None)
@@ -127,7 +200,7 @@ impl PrivateEngine {
                 podman(directory.path(), insecure, user.as_ref())
             }
         };
-        let mut engine = Self { kind, child, user, directory };
+        let mut engine = Self { kind, child, user, directory, _bridge: bridge };
         let mut state = None;
         wait_until(&format!("{} to answer\n{}", kind.name(), engine.log()), PATIENCE, || {
             state = engine.child.try_wait().expect("the state of the engine");
@@ -204,6 +277,14 @@ impl PrivateEngine {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Makes a network that is kept for one use, as those of jobs are.
+    ///
+    /// # Panics
+    /// If the engine does not make it.
+    pub fn make_network(&self, name: &str) {
+        let _ = self.output(&["network", "create", name]);
+    }
+
     /// Makes an image of a directory.
     ///
     /// # Panics
@@ -266,7 +347,15 @@ impl Drop for PrivateEngine {
             if args.len() > 3 {
                 let _ = self.cli(&args);
             }
+            let networks = self.cli(&["network", "ls", "--format", "{{.Name}}"]);
             let _ = self.cli(&["network", "prune", "--force"]);
+            if self.kind == EngineKind::Podman {
+                for name in
+                    String::from_utf8_lossy(&networks.stdout).lines().filter(|n| n.starts_with("fleetfoot-"))
+                {
+                    let _ = fs::remove_file(Path::new("/run/containers/networks/aardvark-dns").join(name));
+                }
+            }
             let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
             for _ in 0..1000 {
                 if self.child.try_wait().is_ok_and(|state| state.is_some()) {
@@ -323,6 +412,14 @@ fn unmount_below(directory: &Path) {
     }
 }
 
+/// A disk of its own, unmounted with everything else below the directory of an engine.
+fn small_disk(directory: &Path, bytes: u64) {
+    fs::create_dir(directory).expect("a directory");
+    let size = format!("size={bytes}");
+    let done = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(directory).status();
+    assert!(done.expect("mount").success(), "a small disk");
+}
+
 fn log_to(directory: &Path, command: &mut Command) -> Child {
     let log = fs::File::create(directory.join("log")).expect("a log");
     command
@@ -333,12 +430,12 @@ fn log_to(directory: &Path, command: &mut Command) -> Child {
         .expect("the engine starts")
 }
 
-fn docker(directory: &Path, insecure: &[String]) -> Child {
+fn docker(directory: &Path, insecure: &[String], bridge: &str) -> Child {
     let path = |name: &str| directory.join(name).display().to_string();
     let mut command = Command::new("dockerd");
     command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
     command.arg("-H").arg(format!("unix://{}", path("s.sock")));
-    command.args(["--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]);
+    command.args(["--bridge", bridge, "--iptables=false", "--ip6tables=false", "--ip-forward=false"]);
     command.args(["--ip-masq=false", "--storage-driver", "overlay2", "--log-level", "warn"]);
     // Only few networks fit into what engines take by themselves.
     command.args(["--default-address-pool", "base=10.201.0.0/16,size=24"]);
@@ -374,10 +471,14 @@ fn podman(directory: &Path, insecure: &[String], user: Option<&User>) -> Child {
 }
 
 /// Podman's name server keeps the names of networks in one place for the whole machine: what an engine
-/// that was ended left there would answer for new containers with the same addresses.
+/// that was ended left there would answer for new containers with the same addresses. Those of engines
+/// that live are younger, or belong to a test that takes very long.
 fn forget_names() {
-    let entries = std::fs::read_dir("/run/containers/networks/aardvark-dns").into_iter().flatten().flatten();
+    let entries = fs::read_dir("/run/containers/networks/aardvark-dns").into_iter().flatten().flatten();
     for entry in entries.filter(|e| e.file_name().to_string_lossy().starts_with("fleetfoot-")) {
-        let _ = std::fs::remove_file(entry.path());
+        let written = entry.metadata().and_then(|m| m.modified()).ok();
+        if written.and_then(|w| w.elapsed().ok()).is_some_and(|age| age > NAMES_LIVE) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }

@@ -317,7 +317,7 @@ fn container_driver(kind: EngineKind, dir: &Path) -> Result<(PrivateEngine, Cont
     if let Some(missing) = engine_missing(kind) {
         return Err(missing);
     }
-    let engine = PrivateEngine::start(kind, &[]).ok_or("the engine did not start")?;
+    let engine = PrivateEngine::start_with_default_network(kind).ok_or("the engine did not start")?;
     let options = ContainerOptions {
         tag: tag(),
         endpoint: Endpoint::Socket(engine.socket()),
@@ -334,55 +334,80 @@ fn container_driver(kind: EngineKind, dir: &Path) -> Result<(PrivateEngine, Cont
 pub(super) async fn containers(setting: &Setting) -> anyhow::Result<Vec<Measure>> {
     let mut out = Vec::new();
     for kind in [EngineKind::Docker, EngineKind::Podman] {
-        let dir = tempfile::tempdir()?;
-        let dir = dir.path();
-        let name = kind.name();
-        let step = format!("{name}: a step, job container up, mean");
-        let fresh = format!("{name}: fresh with a step and removed, of `run --rm`");
-        let (engine, driver) = match container_driver(kind, dir) {
-            Ok(made) => made,
-            Err(why) => {
-                out.push(Measure::skipped(step, "ms", Target::AtMost(40.0), why.clone()));
-                out.push(Measure::skipped(fresh, "times", Target::AtMost(1.1), why));
-                continue;
-            }
-        };
-        let cell = driver.prepare(request(dir)).await?;
-        out.push(Measure::new(
-            step,
-            "ms",
-            Target::AtMost(40.0),
-            steps(&*cell, dir, setting.amount(50)).await?,
-        ));
-        cell.tear_down().await?;
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        let volume = format!("{0}:{0}", dir.display());
-        let network = private_network(&engine)?;
-        for _ in 0..setting.amount(12) {
-            let begun = Instant::now();
-            let cell = driver.prepare(request(dir)).await?;
-            run_true(&*cell, dir).await?;
-            cell.tear_down().await?;
-            ours.push(ms(begun.elapsed()));
-            // By hand with what a job has too: its directory, and a network of its own that is there already.
-            let begun = Instant::now();
-            let args = ["run", "--rm", "--network", &network, "--volume", &volume, SMALL_IMAGE, "/bin/true"];
-            let done = engine.cli(&args);
-            ensure!(done.status.success(), "{name} run: {}", String::from_utf8_lossy(&done.stderr));
-            theirs.push(ms(begun.elapsed()));
-        }
-        let (ours, theirs) = (percentile(&mut ours, 0.5), percentile(&mut theirs, 0.5));
-        out.push(Measure::new(fresh, "times", Target::AtMost(1.1), ours / theirs));
-        out.push(Measure::info(format!("{name}: fresh with a step and removed, p50"), "ms", ours));
-        out.push(Measure::info(format!("{name}: `run --rm`, p50"), "ms", theirs));
+        out.extend(containers_of(setting, kind).await?);
     }
     Ok(out)
 }
 
-fn private_network(engine: &PrivateEngine) -> anyhow::Result<String> {
-    let made = engine.cli(&["network", "create", "bench"]);
-    ensure!(made.status.success(), "no network: {}", String::from_utf8_lossy(&made.stderr));
-    Ok("bench".to_owned())
+async fn containers_of(setting: &Setting, kind: EngineKind) -> anyhow::Result<Vec<Measure>> {
+    let dir = tempfile::tempdir()?;
+    let dir = dir.path();
+    let name = kind.name();
+    let step = format!("{name}: a step, job container up, mean");
+    let fresh = |network: &str| format!("{name}: fresh with a step, of `run --rm` on {network}");
+    let (default, own) = (fresh("its default network"), fresh("a network of its own"));
+    let (engine, driver) = match container_driver(kind, dir) {
+        Ok(made) => made,
+        Err(why) => {
+            return Ok(vec![
+                Measure::skipped(step, "ms", Target::AtMost(40.0), why.clone()),
+                Measure::skipped(default, "times", Target::AtMost(1.1), why.clone()),
+                Measure::skipped(own, "times", Target::AtMost(1.1), why),
+            ]);
+        }
+    };
+    let cell = driver.prepare(request(dir)).await?;
+    let mean = steps(&*cell, dir, setting.amount(50)).await?;
+    cell.tear_down().await?;
+    engine.make_network("bench");
+    let volume = format!("{0}:{0}", dir.display());
+    let (mut ours, mut on_default, mut on_own) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..setting.amount(12) {
+        let begun = Instant::now();
+        let cell = driver.prepare(request(dir)).await?;
+        run_true(&*cell, dir).await?;
+        cell.tear_down().await?;
+        ours.push(ms(begun.elapsed()));
+        // By hand with what a job has too: its directory.
+        on_default.push(run_by_hand(&engine, &["--volume", &volume])?);
+        on_own.push(run_by_hand(&engine, &["--volume", &volume, "--network", "bench"])?);
+    }
+    // The removal of a container is not waited for, but it is work: here all of it counts.
+    let many = setting.amount(24);
+    let together = rate(&driver, dir, many).await?;
+    let theirs = rate_by_hand(&engine, &["--volume", &volume], many)?;
+    let middle = |samples: &mut [f64]| percentile(samples, 0.5);
+    let (ours, on_default, on_own) = (middle(&mut ours), middle(&mut on_default), middle(&mut on_own));
+    Ok(vec![
+        Measure::new(step, "ms", Target::AtMost(40.0), mean),
+        Measure::new(default, "times", Target::AtMost(1.1), ours / on_default),
+        Measure::new(own, "times", Target::AtMost(1.1), ours / on_own),
+        Measure::info(format!("{name}: fresh with a step, p50"), "ms", ours),
+        Measure::info(format!("{name}: `run --rm` on its default network, p50"), "ms", on_default),
+        Measure::info(format!("{name}: `run --rm` on a network of its own, p50"), "ms", on_own),
+        Measure::info(format!("{name}: fresh ones, {AT_ONCE} at once"), "/s", together),
+        Measure::info(format!("{name}: `run --rm`, {AT_ONCE} at once"), "/s", theirs),
+    ])
+}
+
+/// `true` in a container by the engine's command line, milliseconds.
+fn run_by_hand(engine: &PrivateEngine, further: &[&str]) -> anyhow::Result<f64> {
+    let begun = Instant::now();
+    let done = engine.cli(&[&["run", "--rm"], further, &[SMALL_IMAGE, "/bin/true"]].concat());
+    ensure!(done.status.success(), "run --rm: {}", String::from_utf8_lossy(&done.stderr));
+    Ok(ms(begun.elapsed()))
+}
+
+/// So many by hand, some at the same time; how many a second.
+fn rate_by_hand(engine: &PrivateEngine, further: &[&str], count: u64) -> anyhow::Result<f64> {
+    let each = (count / AT_ONCE).max(1);
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let lane = || (0..each).try_for_each(|_| run_by_hand(engine, further).map(drop));
+        let lanes: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().try_for_each(|l| l.join().map_err(|_| anyhow::anyhow!("a lane"))?)
+    })?;
+    Ok((each * AT_ONCE) as f64 / begun.elapsed().as_secs_f64())
 }
 
 /// The program that works with the processor has to run in an image that holds nothing but busybox.
@@ -461,11 +486,13 @@ pub(super) async fn cpu(setting: &Setting) -> anyhow::Result<Vec<Measure>> {
         let ratio = percentile(&mut inside, 0.1) / percentile(&mut outside, 0.1);
         out.push(Measure::new(name, "times", target, ratio));
     }
-    let name = "container (docker): work with the processor, of native";
-    out.push(match container_cpu(&*native, EngineKind::Docker, dir).await? {
-        Ok(ratio) => Measure::new(name, "times", Target::AtMost(1.02), ratio),
-        Err(why) => Measure::skipped(name, "times", Target::AtMost(1.02), why),
-    });
+    for kind in [EngineKind::Docker, EngineKind::Podman] {
+        let name = format!("container ({}): work with the processor, of native", kind.name());
+        out.push(match container_cpu(&*native, kind, dir).await? {
+            Ok(ratio) => Measure::new(name, "times", Target::AtMost(1.02), ratio),
+            Err(why) => Measure::skipped(name, "times", Target::AtMost(1.02), why),
+        });
+    }
     native.tear_down().await?;
     Ok(out)
 }

@@ -1,6 +1,7 @@
-//! Measures what starts cost, against an engine with an image that is there:
-//! `cargo run --example latency -- SOCKET IMAGE [docker|podman]`. Prints the mean of a step in a
-//! container that is up, of a fresh container, and of the engine's own `run --rm`.
+//! Measures what starts cost, against a private engine: `cargo run --release --example latency --
+//! [docker|podman]`. Prints the mean of a step in a container that is up, of a fresh container (in
+//! parts), and of the engine's own `run --rm` on its default network, on one of its own, and
+//! on none.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example")]
 
 use fleetfoot_driver::{CellRequest, Command, Driver};
@@ -8,89 +9,111 @@ use fleetfoot_driver_container::{
     ContainerDriver, ContainerEngine, ContainerOptions, Endpoint, Network, Pull,
 };
 use fleetfoot_model::ids::{AttemptRef, Epoch, JobId};
+use fleetfoot_testkit::{EngineKind, PrivateEngine, SMALL_IMAGE};
 use std::time::Instant;
+
+const STEPS: u32 = 200;
+const FRESH: u32 = 20;
 
 #[tokio::main]
 async fn main() {
-    let mut args = std::env::args().skip(1);
-    let (socket, image) = (args.next().unwrap(), args.next().unwrap());
-    let cli = args.next().unwrap_or_else(|| "docker".into());
-    let dir = std::env::temp_dir().join(format!("latency-{}", std::process::id()));
+    let kind = match std::env::args().nth(1).as_deref() {
+        Some("podman") => EngineKind::Podman,
+        _ => EngineKind::Docker,
+    };
+    let engine = PrivateEngine::start_with_default_network(kind).expect("an engine");
+    engine.make_network("of-its-own");
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
     for name in ["workspace", "temp"] {
         std::fs::create_dir_all(dir.join(name)).unwrap();
     }
-    for (network, word) in [(Network::Private, "private network"), (Network::None, "no network")] {
+    let networks =
+        [(Network::Private, "private", vec!["default", "of-its-own"]), (Network::None, "none", vec!["none"])];
+    for (network, word, theirs) in networks {
         let options = ContainerOptions {
             tag: format!("latency-{}", std::process::id()),
-            endpoint: Endpoint::Socket(socket.clone().into()),
+            endpoint: Endpoint::Socket(engine.socket()),
             directory: Some(dir.join("driver")),
             pull: Pull::Missing,
             network,
             ..ContainerOptions::default()
         };
         let ours = ContainerEngine::new(options).unwrap();
-        let driver = ContainerDriver::new(ours.clone(), Some(image.clone()));
-        let command = Command {
-            program: "true".into(),
-            working_directory: dir.join("workspace"),
-            merge_output: true,
-            ..Command::default()
-        };
-        let request = |job: u64| {
-            let attempt = AttemptRef { job: JobId(job), attempt: 1, epoch: Epoch(1) };
-            CellRequest::new(attempt, dir.join("workspace"), dir.join("temp"))
-        };
-        let cell = driver.prepare(request(1)).await.unwrap();
-        const STEPS: u32 = 200;
-        let begin = Instant::now();
-        for _ in 0..STEPS {
-            let running = cell.start(command.clone()).await.unwrap();
-            assert_eq!(running.handle.wait().await.code, Some(0));
-        }
-        println!("{word}: a step in a container that is up: {:.2} ms", ms(begin, STEPS));
-        cell.tear_down().await.unwrap();
-        let own = if network == Network::None { "none" } else { "latency" };
-        let host = format!("unix://{socket}");
-        let engine = |args: &[&str]| {
-            let flag = if cli == "podman" { "--url" } else { "--host" };
-            let output = std::process::Command::new(&cli).args([flag, &host]).args(args).output().unwrap();
-            output.status.success()
-        };
-        // A network of the same kind: with IPv6 an engine takes longer for every start.
-        let ipv6 = ["network", "create", "--ipv6", "--subnet", "fd66:6c74:6c61::/64", "latency"];
-        if cli == "podman" || !engine(&ipv6) {
-            engine(&["network", "create", "latency"]);
-        }
-        // Turn about, so that both see the same machine.
-        const FRESH: u32 = 20;
-        let (mut prepare, mut step, mut end, mut theirs) = (0.0, 0.0, 0.0, 0.0);
-        for i in 0..FRESH {
-            // What goes on in the background disturbs neither: single starts are measured.
-            ours.settle().await;
-            let begin = Instant::now();
-            let cell = driver.prepare(request(u64::from(i) + 2)).await.unwrap();
-            prepare += ms(begin, FRESH);
-            let begin = Instant::now();
-            let running = cell.start(command.clone()).await.unwrap();
-            running.handle.wait().await;
-            step += ms(begin, FRESH);
-            let begin = Instant::now();
-            cell.tear_down().await.unwrap();
-            end += ms(begin, FRESH);
-            ours.settle().await;
-            let begin = Instant::now();
-            assert!(engine(&["run", "--rm", "--network", own, &image, "true"]));
-            theirs += ms(begin, FRESH);
-        }
-        let all = prepare + step + end;
-        println!("{word}: fresh: {all:.0} ms (prepare {prepare:.0}, step {step:.1}, tear down {end:.0})");
-        println!("{word}: the engine's own run --rm: {theirs:.0} ms; ours is {:.2} of it", all / theirs);
+        measure(&engine, &ours, dir, word, &theirs).await;
         ours.close().await;
-        engine(&["network", "rm", "latency"]);
     }
-    std::fs::remove_dir_all(&dir).unwrap();
 }
 
-fn ms(begin: Instant, count: u32) -> f64 {
-    begin.elapsed().as_secs_f64() * 1000.0 / f64::from(count)
+async fn measure(
+    engine: &PrivateEngine,
+    ours: &ContainerEngine,
+    dir: &std::path::Path,
+    word: &str,
+    theirs: &[&str],
+) {
+    let driver = ContainerDriver::new(ours.clone(), Some(SMALL_IMAGE.into()));
+    let command = Command {
+        program: "true".into(),
+        working_directory: dir.join("workspace"),
+        merge_output: true,
+        ..Command::default()
+    };
+    let request = |job: u32| {
+        let attempt = AttemptRef { job: JobId(job.into()), attempt: 1, epoch: Epoch(1) };
+        CellRequest::new(attempt, dir.join("workspace"), dir.join("temp"))
+    };
+    let cell = driver.prepare(request(1)).await.unwrap();
+    let begin = Instant::now();
+    for _ in 0..STEPS {
+        let running = cell.start(command.clone()).await.unwrap();
+        assert_eq!(running.handle.wait().await.code, Some(0));
+    }
+    println!("network {word}: a step in a container that is up: {:.2} ms", ms(begin) / f64::from(STEPS));
+    cell.tear_down().await.unwrap();
+    let (mut parts, mut runs) = (vec![Vec::new(); 3], vec![Vec::new(); theirs.len()]);
+    // Turn about, so that all see the same machine.
+    for i in 0..FRESH {
+        // What goes on in the background disturbs nobody: single starts are measured.
+        ours.settle().await;
+        let begin = Instant::now();
+        let cell = driver.prepare(request(i + 2)).await.unwrap();
+        parts[0].push(ms(begin));
+        let begin = Instant::now();
+        cell.start(command.clone()).await.unwrap().handle.wait().await;
+        parts[1].push(ms(begin));
+        let begin = Instant::now();
+        cell.tear_down().await.unwrap();
+        parts[2].push(ms(begin));
+        ours.settle().await;
+        for (network, times) in theirs.iter().zip(&mut runs) {
+            let mut args = vec!["run", "--rm"];
+            if *network != "default" {
+                args.extend(["--network", network]);
+            }
+            args.extend([SMALL_IMAGE, "true"]);
+            let begin = Instant::now();
+            let _ = engine.output(&args);
+            times.push(ms(begin));
+        }
+    }
+    let parts: Vec<f64> = parts.into_iter().map(middle).collect();
+    let all: f64 = parts.iter().sum();
+    println!(
+        "network {word}: fresh: {all:.0} ms (prepare {:.0}, step {:.1}, tear down {:.0})",
+        parts[0], parts[1], parts[2]
+    );
+    for (network, times) in theirs.iter().zip(runs) {
+        let theirs = middle(times);
+        println!("  run --rm on {network}: {theirs:.0} ms; ours is {:.2} of it", all / theirs);
+    }
+}
+
+fn middle(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn ms(begin: Instant) -> f64 {
+    begin.elapsed().as_secs_f64() * 1000.0
 }

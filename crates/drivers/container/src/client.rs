@@ -7,6 +7,8 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use fleetfoot_driver::{DriverError, DriverErrorKind};
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
 use tokio::sync::OnceCell;
 
 /// What an engine said about itself.
@@ -20,6 +22,8 @@ pub(crate) struct About {
     pub(crate) user_namespace: bool,
     pub(crate) seccomp: bool,
     pub(crate) cgroups: &'static str,
+    /// `cgroupfs` or `systemd`.
+    pub(crate) cgroup_driver: String,
     /// The kind of file system that every container has as its root, where that is known.
     pub(crate) root: Option<u64>,
 }
@@ -41,6 +45,7 @@ impl About {
 struct Information {
     security_options: Vec<String>,
     cgroup_version: String,
+    cgroup_driver: String,
     /// Of storage.
     driver: String,
     /// Podman says it here, Docker among the security options.
@@ -137,8 +142,7 @@ impl Client {
         let (status_code, body) = answer;
         let json: Result<serde_json::Value, _> = serde_json::from_slice(&body);
         if !(200..300).contains(&status_code) {
-            let message =
-                json.ok().and_then(|j| Some(j.get("message")?.as_str()?.to_owned())).unwrap_or_default();
+            let message = message_of(&body);
             return Ok(Err(bollard::errors::Error::DockerResponseServerError { status_code, message }));
         }
         Ok(json
@@ -147,6 +151,43 @@ impl Client {
                 serde_json::from_value(json)
             })
             .map_err(|err| bollard::errors::Error::JsonSerdeError { err }))
+    }
+
+    /// Sends an archive to the engine, with credentials of registries; the answer is a stream. For what the
+    /// client's types have no words.
+    pub(crate) async fn send(
+        &self,
+        doing: &str,
+        path: &str,
+        credentials: &str,
+        archive: std::fs::File,
+    ) -> Result<Result<BufReader<UnixStream>, bollard::errors::Error>, DriverError> {
+        let failed = |e: std::io::Error| error::unavailable(&self.endpoint, &format!("cannot {doing}: {e}"));
+        let length = archive.metadata().map_err(failed)?.len();
+        let head = format!(
+            "POST /v1.41{path} HTTP/1.0\r\nHost: engine\r\nContent-Type: application/x-tar\r\n\
+             Content-Length: {length}\r\nX-Registry-Config: {credentials}\r\n\r\n"
+        );
+        let mut stream = UnixStream::connect(&self.socket).await.map_err(failed)?;
+        stream.write_all(head.as_bytes()).await.map_err(failed)?;
+        let mut archive = tokio::fs::File::from_std(archive);
+        // One that refuses does not read to the end.
+        let _ = tokio::io::copy(&mut archive, &mut stream).await;
+        let mut answer = BufReader::new(stream);
+        let mut line = String::new();
+        answer.read_line(&mut line).await.map_err(failed)?;
+        let status_code = status_of(&line).map_err(failed)?;
+        while line.trim_end() != "" {
+            line.clear();
+            answer.read_line(&mut line).await.map_err(failed)?;
+        }
+        if (200..300).contains(&status_code) {
+            return Ok(Ok(answer));
+        }
+        let mut body = Vec::new();
+        // One that did not read to the end of ours resets the connection after its own.
+        let _ = answer.read_to_end(&mut body).await;
+        Ok(Err(bollard::errors::Error::DockerResponseServerError { status_code, message: message_of(&body) }))
     }
 
     /// Looks at a container.
@@ -195,6 +236,7 @@ impl Client {
                 let overlay = !podman && matches!(info.driver.as_str(), "overlay2" | "overlayfs");
                 Ok(About {
                     root: overlay.then_some(OVERLAY),
+                    cgroup_driver: info.cgroup_driver,
                     name: if podman { "podman" } else { "docker" },
                     version: version.version.unwrap_or_default(),
                     rootless,
@@ -234,8 +276,7 @@ fn translate(json: &mut serde_json::Value) {
 
 /// One question in the oldest form of the protocol: the answer ends with the connection.
 async fn ask(socket: &std::path::Path, path: &str) -> std::io::Result<(u16, Vec<u8>)> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::UnixStream::connect(socket).await?;
+    let mut stream = UnixStream::connect(socket).await?;
     let request = format!("GET /v1.41{path} HTTP/1.0\r\nHost: engine\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
@@ -243,8 +284,19 @@ async fn ask(socket: &std::path::Path, path: &str) -> std::io::Result<(u16, Vec<
     let broken = || std::io::Error::new(std::io::ErrorKind::InvalidData, "not an answer of an engine");
     let end = answer.windows(4).position(|w| w == b"\r\n\r\n").ok_or_else(broken)?;
     let head = String::from_utf8_lossy(&answer[..end]);
-    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(broken)?;
-    Ok((status, answer.split_off(end + 4)))
+    Ok((status_of(&head)?, answer.split_off(end + 4)))
+}
+
+/// The number in the first line of an answer.
+fn status_of(head: &str) -> std::io::Result<u16> {
+    let broken = || std::io::Error::new(std::io::ErrorKind::InvalidData, "not an answer of an engine");
+    head.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(broken)
+}
+
+/// What an engine says about an error.
+fn message_of(body: &[u8]) -> String {
+    let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    json.and_then(|j| Some(j.get("message")?.as_str()?.to_owned())).unwrap_or_default()
 }
 
 /// For the query of a question.

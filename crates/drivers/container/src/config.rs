@@ -102,8 +102,8 @@ pub struct ContainerOptions {
     /// Private directory of the runner for sockets and unpacked images, on a file system that may
     /// execute; absent means one below the system's directory for temporary files.
     pub directory: Option<PathBuf>,
-    /// The configuration of the `docker` command line with credentials of registries (`auths`); absent
-    /// means `$DOCKER_CONFIG/config.json`, `~/.docker/config.json` or Podman's `auth.json`.
+    /// The configuration of the `docker` command line with credentials of registries (`auths`, and the
+    /// programs of `credHelpers` and `credsStore`); absent means `$DOCKER_CONFIG/config.json`, `~/.docker/config.json` or Podman's `auth.json`.
     pub credentials_file: Option<PathBuf>,
     /// When an image that is there already is asked for again.
     pub pull: Pull,

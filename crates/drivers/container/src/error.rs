@@ -79,7 +79,10 @@ pub(crate) fn pull(endpoint: &str, reference: &str, credentials: bool, error: &E
         return unavailable(endpoint, &format!("cannot pull '{reference}': {text}"));
     }
     let (kind, next) = if has(&["no space left on device"]) {
-        (DriverErrorKind::DiskFull, "docker system prune frees space of the engine".to_owned())
+        (
+            DriverErrorKind::DiskFull,
+            "docker system prune (podman system prune) frees space of the engine".to_owned(),
+        )
     } else if has(&[
         "unauthorized",
         "authentication required",

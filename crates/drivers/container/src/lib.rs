@@ -26,7 +26,7 @@
 //! The environment of the image, then of the container, then of the command;
 //! the later wins. Capabilities are [`CAPABILITIES`], no new privileges, the
 //! engine's default seccomp profile, a network of the attempt's own with IPv6
-//! where the engine has it, published ports at the loopback of the host only.
+//! where it leads out, published ports at the loopback of the host only.
 //!
 //! # What it promises
 //! From inside, nothing of the host can be read, written, traced or signalled
@@ -34,7 +34,7 @@
 //! kernel, raw packets or namespaces can be made; memory, processes and CPUs
 //! are limited as the job says; all processes end with the attempt; nothing
 //! stays but what the policy keeps; files belong to the runner's user afterwards.
-//! `tests/engines.rs` tries each of these.
+//! `tests/engines/` tries each of these.
 //!
 //! # What it does not promise
 //! - One kernel: a hole in it is a hole in the fence (gVisor and microvm are for that).
@@ -44,15 +44,15 @@
 //! - `keyctl`, `bpf`, `userfaultfd`, `io_uring` and the like are as closed as
 //!   the engine's default seccomp profile closes them.
 //! - Root inside is root outside unless the engine is rootless or maps users.
-//! - Steps of a `Dockerfile` run with the CPUs of the job (and its memory, if that is below 2 GiB), but with
-//!   the engine's own capabilities and without a limit of processes: engines have no words for these in a build.
+//! - Steps of a `Dockerfile` have the engine's own capabilities, and the job's limit of processes only where
+//!   the runner can make a control group for them (`image/fence.rs`).
+//! - An engine without root has no control groups of the first version: the keeper holds memory of each
+//!   process and processes of the engine's user then, and nothing holds CPUs.
 //! - A job that owns its container can end or confuse its own keeper's
 //!   supervisors (same user); it gains nothing but wrong news of itself.
 //! - SELinux may refuse the keeper its socket, and runtimes with a network
 //!   stack and files of their own (`runsc` without `--host-uds`) do: starting a
 //!   job container then fails with an error, within seconds.
-//! - Programs for credentials (`credsStore`) are not asked, only `auths`.
-//!
 
 mod client;
 mod config;

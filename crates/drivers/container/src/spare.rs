@@ -189,14 +189,18 @@ async fn make(shared: &Shared) -> Result<String, fleetfoot_driver::DriverError> 
     }
 }
 
-/// Removes the network of an attempt that is over, in the background.
-pub(crate) fn leave(shared: &Arc<Shared>, name: String, spare: bool) {
+/// The removal of a container that nobody waits for.
+pub(crate) type Leaving = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Waits for the containers of an attempt that is over, and removes its network, in the background.
+pub(crate) fn leave(shared: &Arc<Shared>, name: String, spare: bool, containers: Vec<Leaving>) {
     // From here on it is the runner's. If that cannot be noted the sweep of the attempt finds it.
     if spare {
         let _ = shared.spares.note(&name, &format!("{RUNNER}{}", owner()));
     }
     let ours = shared.clone();
     shared.spares.spawn(async move {
+        futures_util::future::join_all(containers).await;
         if let Err(error) = network::remove(&ours.client, &name).await {
             tracing::debug!(%error, name, "a network stays until the next sweep");
         }

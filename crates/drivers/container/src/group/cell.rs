@@ -67,16 +67,16 @@ impl Cell for ContainerCell {
 
     async fn kill_all(&self) {
         if let Some(keeper) = self.keeper() {
-            keeper.end_everything().await;
+            let _ = keeper.end_everything().await;
         }
     }
 
     async fn tear_down(&self) -> Result<(), DriverError> {
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(keeper) = keeper {
-            keeper.finish(0);
+            let _ = keeper.end_everything().await;
         }
-        // Removing is the group's business: it may keep the container.
+        // Ending and removing is the group's business: it may keep the container.
         Ok(())
     }
 }

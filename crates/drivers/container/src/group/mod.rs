@@ -7,7 +7,7 @@ mod cell;
 pub(crate) mod network;
 mod services;
 
-use crate::client::About;
+use crate::client::{About, Client};
 use crate::config::{Keep, Network};
 use crate::create::{self, Common};
 use crate::engine::{Shared, remove_container, remove_image};
@@ -62,6 +62,8 @@ struct State {
     /// An image that is there, for giving files back.
     any_image: Option<String>,
     torn_down: bool,
+    /// What the engine removes by itself, to be waited for before its network goes.
+    leaving: Vec<spare::Leaving>,
 }
 
 /// The containers of one attempt at one engine.
@@ -300,14 +302,15 @@ impl ContainerGroup {
         let policy = self.shared.options.keep.keep;
         let keep = policy == Keep::All || (policy == Keep::Failed && failed);
         let ends = made.into_iter().map(|m| async move {
+            let kept = keep && m.role != "helper";
+            if !kept && self.leave(&m, failed).await {
+                return Ok(());
+            }
             if let Some(keeper) = &m.keeper {
                 keeper.finish(u8::from(failed));
             }
-            let result = if keep && m.role != "helper" {
-                self.keep_for_inspection(&m, failed).await
-            } else {
-                self.remove(&m).await
-            };
+            let result =
+                if kept { self.keep_for_inspection(&m, failed).await } else { self.remove(&m).await };
             if result.is_ok()
                 && let Some(nest) = m.nest
             {
@@ -319,19 +322,36 @@ impl ContainerGroup {
         results.into_iter().collect()
     }
 
+    /// Ends a container that the engine removes by itself, and does not wait for that: when nothing runs in
+    /// it any more, what the attempt wrote is final. `false` if it has to be waited for.
+    async fn leave(&self, made: &Made, failed: bool) -> bool {
+        let Some(keeper) = made.keeper.as_ref().filter(|_| made.removes_itself) else { return false };
+        let needed = {
+            let state = self.lock();
+            // These go now, and only when no container has them.
+            state.volumes || !state.built.is_empty()
+        };
+        if needed || !spare::in_background(&self.shared) || !keeper.end_everything().await {
+            return false;
+        }
+        keeper.finish(u8::from(failed));
+        if let Some(nest) = &made.nest {
+            let _ = std::fs::remove_dir_all(nest);
+        }
+        let (shared, id) = (self.shared.clone(), made.id.clone());
+        let removed = async move {
+            if let Err(error) = wait_removed(&shared.client, &id).await {
+                tracing::debug!(%error, id, "a container stays until the next sweep");
+            }
+        };
+        self.lock().leaving.push(Box::pin(removed));
+        true
+    }
+
     async fn remove(&self, made: &Made) -> Result<(), DriverError> {
         let client = &self.shared.client;
         if made.removes_itself && made.keeper.is_some() {
-            use futures_util::StreamExt;
-            let options = WaitContainerOptionsBuilder::new().condition("removed").build();
-            let mut gone = client.docker.wait_container(&made.id, Some(options));
-            // The keeper ends at once unless something is badly wrong.
-            let gone = async { while gone.next().await.is_some_and(|g| g.is_ok()) {} };
-            let _ = tokio::time::timeout(ENDS_BY_ITSELF, gone).await;
-            return match client.inspect("look at a container", &made.id).await? {
-                Err(e) if error::is_gone(&e) => Ok(()),
-                _ => remove_container(client, &made.id).await,
-            };
+            return wait_removed(client, &made.id).await;
         }
         remove_container(client, &made.id).await
     }
@@ -371,7 +391,8 @@ impl ContainerGroup {
         let owned = Box::pin(owner::give_back(self, any_image.as_deref())).await;
         let client = &self.shared.client;
         if spare::in_background(&self.shared) {
-            spare::leave(&self.shared, self.network.clone(), self.is_spare);
+            let leaving = std::mem::take(&mut self.lock().leaving);
+            spare::leave(&self.shared, self.network.clone(), self.is_spare, leaving);
         } else if self.shared.options.network != Network::None {
             network::remove(client, &self.network).await?;
         }
@@ -445,6 +466,20 @@ impl ContainerGroup {
         let code = run.await;
         remove_container(client, &made.id).await?;
         code
+    }
+}
+
+/// Waits until the engine has removed a container that ends, and does it if the engine does not.
+async fn wait_removed(client: &Client, id: &str) -> Result<(), DriverError> {
+    use futures_util::StreamExt;
+    let options = WaitContainerOptionsBuilder::new().condition("removed").build();
+    let mut gone = client.docker.wait_container(id, Some(options));
+    // The keeper ends at once unless something is badly wrong.
+    let gone = async { while gone.next().await.is_some_and(|g| g.is_ok()) {} };
+    let _ = tokio::time::timeout(ENDS_BY_ITSELF, gone).await;
+    match client.inspect("look at a container", id).await? {
+        Err(e) if error::is_gone(&e) => Ok(()),
+        _ => remove_container(client, id).await,
     }
 }
 

@@ -1,8 +1,8 @@
-//! The private network of an attempt, with IPv6 where the engine can, and its
-//! volumes. It must
-//! never be used by anything that is not of the attempt.
+//! The private network of an attempt, with IPv6 where the machine and the
+//! engine have it, and its volumes. It must never be used by anything that is
+//! not of the attempt.
 
-use crate::client::Client;
+use crate::client::{About, Client};
 use crate::config::Network;
 use crate::engine::Shared;
 use crate::error;
@@ -20,6 +20,26 @@ fn subnet() -> String {
     let chance = std::collections::hash_map::RandomState::new().build_hasher().finish().to_be_bytes();
     let [a, b, c, d, e, f, g, _] = chance;
     format!("fd{a:02x}:{b:02x}{c:02x}:{d:02x}{e:02x}:{f:02x}{g:02x}::/64")
+}
+
+/// Docker that translates addresses of IPv6 on their way out, without being told to.
+const TRANSLATES: u64 = 27;
+
+/// Whether networks get IPv6: only where it leads somewhere. Before [`TRANSLATES`] the private addresses of
+/// a network had no way out, and Docker took half as long again to start each container with one: it
+/// starts itself anew, twice, to switch them on. Podman wants addresses of both kinds said, and gets none.
+fn has_ipv6(about: &About, routes: &str) -> bool {
+    let major = about.version.split('.').next().and_then(|v| v.parse::<u64>().ok());
+    about.name == "docker" && major.is_some_and(|m| m >= TRANSLATES) && leads_out(routes)
+}
+
+/// Whether a table of routes of IPv6, as the kernel shows it, leads out of the machine.
+fn leads_out(routes: &str) -> bool {
+    routes.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        matches!(words.as_slice(), [destination, "00", .., device]
+            if destination.bytes().all(|b| b == b'0') && *device != "lo")
+    })
 }
 
 type Labels = HashMap<String, String>;
@@ -41,8 +61,9 @@ fn request(shared: &Shared, labels: &Labels, name: &str, ipv6: bool) -> NetworkC
 pub(crate) async fn make(shared: &Shared, labels: Labels, name: &str) -> Result<(), DriverError> {
     let client = &shared.client;
     let mut last = None;
-    // Docker takes IPv4 by itself beside a subnet of IPv6 only; Podman wants both said.
-    for ipv6 in [client.about().await?.name == "docker", false] {
+    let routes = std::fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
+    let able = has_ipv6(client.about().await?, &routes);
+    for ipv6 in [able, false] {
         let create = client.docker.create_network(request(shared, &labels, name, ipv6));
         match client.raw("make a network for the job", create).await? {
             Ok(_) => return Ok(()),
@@ -113,4 +134,29 @@ pub(crate) async fn remove_volumes(
         client.removing("remove a volume", client.docker.remove_volume(&volume.name, Some(options))).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_to_everywhere_leads_out_unless_it_is_refused() {
+        let zero = "0".repeat(32);
+        let route = |destination: &str, length: &str, device: &str| {
+            format!(
+                "{destination} {length} {zero} 00 fe80{} 00000400 00000001 00000000 00000003 {device}\n",
+                "0".repeat(28)
+            )
+        };
+        let link = route(&format!("fe80{}", "0".repeat(28)), "40", "eth0");
+        assert!(!leads_out(&link) && !leads_out("") && !leads_out("00"));
+        // What the kernel has where there is no way out.
+        assert!(!leads_out(&(link.clone() + &route(&zero, "00", "lo"))));
+        let out = link.clone() + &route(&zero, "00", "eth0");
+        assert!(leads_out(&out));
+        let docker = |version: &str| About { name: "docker", version: version.into(), ..About::default() };
+        assert!(has_ipv6(&docker("28.2.2"), &out) && !has_ipv6(&docker("28.2.2"), &link));
+        assert!(!has_ipv6(&docker("20.10.24+dfsg1"), &out) && !has_ipv6(&docker("dev"), &out));
+    }
 }

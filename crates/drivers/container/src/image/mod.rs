@@ -3,7 +3,9 @@
 //! must never wait without an end; dropping the future ends the pull.
 
 mod build;
+mod context;
 mod credentials;
+mod fence;
 mod helper;
 mod pull;
 pub mod reference;

@@ -170,8 +170,8 @@ impl Keeper {
             .await
     }
 
-    /// Ends every process but the keeper, and waits until none is left.
-    pub(crate) async fn end_everything(&self) {
+    /// Ends every process but the keeper, and waits until none is left; `false` if that cannot be said.
+    pub(crate) async fn end_everything(&self) -> bool {
         let _turn = self.asking.lock().await;
         let ask = async {
             self.send([b'K', 0], &[]).await?;
@@ -183,8 +183,12 @@ impl Keeper {
                 })
                 .await
         };
-        if tokio::time::timeout(PATIENCE, ask).await.is_err() {
-            tracing::error!("processes of a container do not end: they wait inside the kernel");
+        match tokio::time::timeout(PATIENCE, ask).await {
+            Ok(answer) => answer.is_ok(),
+            Err(_) => {
+                tracing::error!("processes of a container do not end: they wait inside the kernel");
+                false
+            }
         }
     }
 
