@@ -146,7 +146,7 @@ test('the command of the dialog registers a runner, which appears', async () => 
   expect(await axe(page)).toEqual([]);
   await dialog.getByRole('button', { name: 'Show the commands' }).click();
   const commands = dialog.locator('pre');
-  await dialog.getByText('Nobody has come yet').waitFor();
+  await dialog.getByText('Waiting for the runner to connect').waitFor();
   const command = (await commands.textContent()) ?? '';
   expect(command).toContain(`--server ${server.url}`);
   for (const [way, word] of [['systemd', 'systemctl enable'], ['Docker Compose', 'services:'], ['Kubernetes', 'kubectl apply']] as const) {

@@ -30,6 +30,7 @@ test('runs appear and end without a reload, and title and icon tell', async () =
   const run = await server.submit(LONG, { project: 'web', repository: { url: 'https://example.org/a/b', ref: 'refs/heads/main', sha: 'a'.repeat(40) } });
   const row = page.getByRole('row').filter({ hasText: 'Long #1' });
   await row.getByRole('img', { name: 'Running', exact: true }).waitFor();
+  await row.getByText('Commit aaaaaaaaaa').waitFor();
   await until(async () => (await page.title()) === '1 running · Runs · Fleetfoot', 'the title');
   expect(await page.locator('link[rel=icon]').getAttribute('href')).toMatch(/running/);
   await server.post(`/api/v1/runs/${run}/cancel`, {});
