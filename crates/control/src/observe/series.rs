@@ -154,9 +154,9 @@ impl Control {
             self.inner.store.samples(name, level, from, to).await.map_err(|e| store_problem(&e))?;
         let newest = rows.last().map_or(i64::MIN, |r| r.at);
         let recent = self.inner.observe.recent.0.lock();
-        let unwritten = recent.iter().filter(|r| {
-            r.series == name && r.level == level && r.at > newest && (from..=to).contains(&r.at)
-        });
+        let unwritten = recent
+            .iter()
+            .filter(|r| r.series == name && r.level == level && r.at > newest && (from..=to).contains(&r.at));
         rows.extend(unwritten.cloned());
         Ok(rows)
     }
