@@ -132,6 +132,18 @@ while time.time() < end:
     time.sleep(0.001)
 `;
 
+/** The slowest moments, in words: how late, and how far into the output. */
+function stalls(seenAt) {
+  const first = Math.min(...seenAt.map(([, at]) => at));
+  const worst = new Map();
+  for (const [by, at] of seenAt) {
+    const second = Math.floor((at - first) / 1000);
+    worst.set(second, Math.max(worst.get(second) ?? 0, by));
+  }
+  const sorted = [...worst].sort((a, b) => b[1] - a[1]).slice(0, 4);
+  return sorted.map(([second, by]) => `${by.toFixed(0)} ms in second ${second + 1}`);
+}
+
 async function latency(fleet) {
   const { browser, page } = await session(fleet);
   const job = await fleet.submit('ticker', [{ name: 'Ticks', run: `sleep 3\npython3 -u - <<'END'\n${TICKER}END` }]);
@@ -152,7 +164,7 @@ async function latency(fleet) {
       if (fresh.length > 0) {
         requestAnimationFrame(() => {
           const now = performance.timeOrigin + performance.now();
-          for (const at of fresh) window.late_.push(now - at);
+          for (const at of fresh) window.late_.push([now - at, at]);
         });
       }
     };
@@ -160,9 +172,12 @@ async function latency(fleet) {
   });
   await fleet.ended(job.id, (SECONDS + 60) * 1000);
   await page.waitForTimeout(1000);
-  const late = (await page.evaluate(() => window.late_)).sort((a, b) => a - b);
+  const seenAt = await page.evaluate(() => window.late_);
+  const late = seenAt.map(([by]) => by).sort((a, b) => a - b);
   const seen = late.length / (SECONDS * 1000);
   console.log(`        (${late.length} lines were seen on screen, ${(seen * 100).toFixed(0)} % of those printed; median ${quantile(late, 0.5).toFixed(0)} ms)`);
+  // One stall of the disk or of the page delays all lines of its moment: where they lie tells which.
+  console.log(`        (the slowest moments: ${stalls(seenAt).join(', ')})`);
   note('line printed to line on screen at 1,000 lines/s, p99', quantile(late, 0.99), 250, 'ms');
   await browser.close();
 }

@@ -49,7 +49,10 @@ const root = createRootRouteWithContext<Context>()({ component: Outlet });
 const signIn = createRoute({
   getParentRoute: () => root,
   path: '/sign-in',
-  validateSearch: (search: Record<string, unknown>): { back?: string | undefined } => ({ back: ownAddress(search['back']) }),
+  validateSearch: (search: Record<string, unknown>): { back?: string | undefined; error?: string | undefined } => ({
+    back: ownAddress(search['back']),
+    error: typeof search['error'] === 'string' ? search['error'] : undefined,
+  }),
   component: lazyRouteComponent(() => import('./routes/SignIn'), 'SignIn'),
 });
 

@@ -249,7 +249,7 @@ test('projects show their latest run and lead to what belongs to them', async ()
   const row = page.getByRole('row').filter({ hasText: 'bakery' });
   await row.getByRole('link', { name: /Succeeded Hello #1/ }).waitFor();
   expect(await axe(page)).toEqual([]);
-  await row.getByRole('link', { name: 'Secrets and variables of bakery' }).click();
+  await row.getByRole('link', { name: 'Show secrets and variables of bakery' }).click();
   await page.getByRole('heading', { name: 'Secrets of project bakery' }).waitFor();
   await page.goBack();
   await row.getByRole('link', { name: 'bakery', exact: true }).click();

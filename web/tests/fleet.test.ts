@@ -98,10 +98,15 @@ test('charts are drawn in the colours of the theme, of the range and the label t
   await page.locator('figure').filter({ hasText: 'Depth of label gpu' }).getByText('waiting 1').waitFor();
   const busy = await token(page, '--busy');
   await until(async () => (await colors(page, 'Slots')).includes(busy), 'the line of slots in use', 60_000);
-  await page.getByRole('button', { name: '6h' }).click();
-  await until(() => new URL(page.url()).search === '?range=6h&of=label%3Agpu', 'the range in the address');
+  for (const range of ['30d', '7d', '1d', '6h']) {
+    await page.getByRole('button', { name: range, exact: true }).click();
+    await until(() => new URL(page.url()).search === `?range=${range}&of=label%3Agpu`, 'the range in the address');
+    await page.locator('figure').filter({ hasText: 'Depth of label gpu' }).getByText('waiting 1').waitFor();
+  }
   await page.getByLabel('Queue or label').selectOption('queue:default');
-  await page.locator('figure').filter({ hasText: 'Waiting time of queue default' }).waitFor();
+  const waited = page.locator('figure').filter({ hasText: 'Waiting time of queue default' });
+  await waited.getByText('half waited less than').waitFor();
+  await waited.getByText('19 of 20 less than').waitFor();
   expect(new URL(page.url()).search).toBe('?range=6h&of=queue%3Adefault');
 
   const dark = await open(browser, server, { theme: 'dark' });
@@ -146,7 +151,7 @@ test('the command of the dialog registers a runner, which appears', async () => 
   expect(await axe(page)).toEqual([]);
   await dialog.getByRole('button', { name: 'Show the commands' }).click();
   const commands = dialog.locator('pre');
-  await dialog.getByText('Nobody has come yet').waitFor();
+  await dialog.getByText('Waiting for the runner to connect').waitFor();
   const command = (await commands.textContent()) ?? '';
   expect(command).toContain(`--server ${server.url}`);
   for (const [way, word] of [['systemd', 'systemctl enable'], ['Docker Compose', 'services:'], ['Kubernetes', 'kubectl apply']] as const) {
@@ -183,6 +188,29 @@ test('the page of a runner tells what it is and does', async () => {
   await page.getByRole('link', { name: 'Runs that it had' }).click();
   await page.getByRole('row').filter({ hasText: 'Hello #1' }).waitFor();
   expect(await page.getByRole('row').filter({ hasText: 'Lonely' }).count()).toBe(0);
+});
+
+test('a runner with another version, and one that reports an error, are seen', async () => {
+  const { page } = watched;
+  const { id, token: own } = await server.post<{ id: number; token: string }>('/api/v1/runners', { name: 'plain', description: 'speaks HTTP alone', labels: ['odd'] });
+  const say = async (path: string, body: unknown): Promise<void> => {
+    const headers = { authorization: `Bearer ${own}`, 'content-type': 'application/json' };
+    const response = await fetch(`${server.url}/runners/${id}/${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+    expect(response.status, await response.text()).toBeLessThan(300);
+  };
+  await say('heartbeat', { version: '0.0.7', info: { capabilities: { git: '9.9.9' } } });
+  await say('status', { status: 'error', message: 'the disk is full' });
+  await page.goto('/ui/runners');
+  const row = page.getByRole('group', { name: 'Runners' }).getByRole('row').filter({ hasText: 'plain' });
+  await row.getByText('Error').waitFor();
+  await page.getByText(/A runner has another version than the server .*plain 0\.0\.7/).waitFor();
+  expect(await axe(page)).toEqual([]);
+  await row.getByRole('link', { name: 'plain' }).click();
+  await page.getByRole('alert').filter({ hasText: 'the disk is full' }).waitFor();
+  await page.getByText('git 9.9.9').waitFor();
+  await server.ask('DELETE', `/api/v1/runners/${id}`);
+  await page.getByRole('heading', { name: 'There is no such runner' }).waitFor({ timeout: 20_000 });
+  expect(watched.complaints.splice(0).filter((each) => !FAILED_REQUEST.test(each))).toEqual([]);
 });
 
 test('a new token is shown once, and a removed runner is gone', async () => {

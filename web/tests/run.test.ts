@@ -170,6 +170,7 @@ test('a deployment is approved with a comment, another is rejected', async () =>
   await page.goto(`/ui/runs/${first}`);
   const box = page.getByRole('region', { name: 'Approvals' });
   await box.getByText('production').waitFor();
+  await until(async () => (await page.title()).startsWith('Waiting for approval'), 'the title');
   expect(await axe(page)).toEqual([]);
   await box.getByRole('button', { name: 'Approve' }).click();
   await page.getByLabel('Comment (optional)').fill('looks right');

@@ -30,6 +30,7 @@ test('runs appear and end without a reload, and title and icon tell', async () =
   const run = await server.submit(LONG, { project: 'web', repository: { url: 'https://example.org/a/b', ref: 'refs/heads/main', sha: 'a'.repeat(40) } });
   const row = page.getByRole('row').filter({ hasText: 'Long #1' });
   await row.getByRole('img', { name: 'Running', exact: true }).waitFor();
+  await row.getByText('Commit aaaaaaaaaa').waitFor();
   await until(async () => (await page.title()) === '1 running · Runs · Fleetfoot', 'the title');
   expect(await page.locator('link[rel=icon]').getAttribute('href')).toMatch(/running/);
   await server.post(`/api/v1/runs/${run}/cancel`, {});
@@ -68,6 +69,22 @@ test('filters are in the address, and the address is the filter', async () => {
   await page.getByText('No run fits these filters').waitFor();
   await page.getByRole('button', { name: 'Clear filters' }).click();
   await until(async () => (await page.getByRole('row').count()) === 2, 'both rows');
+});
+
+test('every filter of the address finds what it should, and nothing else', async () => {
+  const { page } = watched;
+  for (const [filter, expected] of [
+    ['status=completed', 2], ['status=running', 0], ['conclusion=success', 1], ['kind=workflow', 2], ['kind=job', 0], ['project=web', 1], ['workflow=Long', 1],
+    ['branch=main', 1], ['branch=other', 0], ['actor=token%3A1', 2], ['label=ubuntu-latest', 2], ['label=gpu', 0], ['runner=local', 2], ['runner=other', 0],
+    ['event=workflow_dispatch', 2], ['text=LONG', 1], ['text=%231', 2], ['workflow=Long&branch=main&label=ubuntu-latest&runner=local', 1],
+  ] as const) {
+    await page.goto(`/ui/runs?${filter}`);
+    if (expected === 0) await page.getByText('No run fits these filters').waitFor();
+    else await page.getByRole('row').first().waitFor();
+    await until(async () => (await page.getByRole('row').count()) === expected, `${expected} rows for ${filter}`);
+  }
+  await page.goto('/ui/runs');
+  await page.getByRole('row').first().waitFor();
 });
 
 test('the keyboard goes through the list, opens a run, and comes back', async () => {

@@ -3,7 +3,9 @@ import { useQuery } from '@tanstack/react-query';
 import { Link, useParams, useSearch } from '@tanstack/react-router';
 import { send } from '../api/client';
 import type { JobView } from '../api/types';
+import { usePageTitle } from '../lib/title';
 import { Failed, Loading } from '../ui/states';
+import { standing } from '../ui/Status';
 import { LogView } from './LogView';
 
 /** The page. */
@@ -16,6 +18,8 @@ export function LogPage() {
     queryFn: async () => (await (await send(`/api/v1/jobs/${number}`)).json()) as JobView,
     refetchInterval: (query) => (query.state.data?.status === 'completed' || query.state.error !== null ? false : 3_000),
   });
+  const is = job.data === undefined ? undefined : standing(job.data);
+  usePageTitle(is === undefined ? 'Log' : `${is.word}: log of ${job.data?.name ?? ''}`, is?.page ?? 'idle');
   if (job.data === undefined) {
     return (
       <main className="page">{job.error === null ? <Loading what="Opening the job" /> : <Failed error={job.error} retry={() => void job.refetch()} />}</main>

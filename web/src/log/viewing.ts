@@ -110,18 +110,20 @@ export interface Viewing extends Elements {
   hold(row: number): void;
 }
 
+/** A line to go to. */
 interface Goal {
   readonly line: number;
   readonly share: number | undefined;
 }
 
-/** The view of a log. */
-export function useViewing(model: LogModel, { rows, change }: Folding, opening: Opening, live: boolean): Viewing {
-  const [follow, setFollow] = useState(() => live && opening.picked === undefined);
-  const [elements] = useState<Elements>(() => ({ section: { current: null }, outer: { current: null }, spacer: { current: null }, inner: { current: null } }));
-  const { scroller, shown, top } = useScroller(elements, rows, setFollow);
+/**
+ * Keeps what is looked at where it is when rows change; `open` is called when there are rows for
+ * the first time. Answers how to go to a line: `reveal` unfolds it if it is hidden.
+ */
+function usePlace(scroller: Scroller, rows: Rows, follow: boolean, open: () => void): (goal: Goal, reveal: () => void) => void {
   const latest = useRef(rows);
   const goal = useRef<Goal>(undefined);
+  const opened = useRef(false);
   const look = useCallback(
     ({ line, share }: Goal): void => {
       const row = latest.current.ofLine(line);
@@ -130,18 +132,13 @@ export function useViewing(model: LogModel, { rows, change }: Folding, opening: 
     },
     [scroller],
   );
-
-  // The rows changed: what is looked at stays where it is, or a goal is gone to.
-  const first = useRef(true);
   useLayoutEffect(() => {
     const before = latest.current;
     latest.current = rows;
     scroller.setRows(rows.count, before === rows ? undefined : (row) => moved(before, rows, row));
-    if (first.current) {
-      first.current = false;
-      // On a page with other things above, lines of the address are what one came for.
-      if (opening.picked !== undefined) elements.section.current?.scrollIntoView({ block: 'start' });
-      openAt(scroller, rows, model.snapshot().outline.errors, opening);
+    if (!opened.current) {
+      opened.current = true;
+      open();
     } else if (goal.current !== undefined) {
       look(goal.current);
       goal.current = undefined;
@@ -149,6 +146,29 @@ export function useViewing(model: LogModel, { rows, change }: Folding, opening: 
       scroller.toEnd();
     }
   }, [rows]);
+  return useCallback(
+    (next, reveal) => {
+      if (latest.current.shows(next.line)) {
+        look(next);
+        return;
+      }
+      goal.current = next;
+      reveal();
+    },
+    [look],
+  );
+}
+
+/** The view of a log. */
+export function useViewing(model: LogModel, { rows, change }: Folding, opening: Opening, live: boolean): Viewing {
+  const [follow, setFollow] = useState(() => live && opening.picked === undefined);
+  const [elements] = useState<Elements>(() => ({ section: { current: null }, outer: { current: null }, spacer: { current: null }, inner: { current: null } }));
+  const { scroller, shown, top } = useScroller(elements, rows, setFollow);
+  const go = usePlace(scroller, rows, follow, () => {
+    // On a page with other things above, lines of the address are what one came for.
+    if (opening.picked !== undefined) elements.section.current?.scrollIntoView({ block: 'start' });
+    openAt(scroller, rows, model.snapshot().outline.errors, opening);
+  });
   useLayoutEffect(() => {
     if (follow) scroller.toEnd();
   }, [follow, scroller]);
@@ -159,40 +179,27 @@ export function useViewing(model: LogModel, { rows, change }: Folding, opening: 
     const [from, to] = linesOf(rows, shown);
     if (to >= from) model.cache.want(from, to);
   }, [model, rows, shown]);
-
   const goTo = useCallback(
     (line: number, share?: number): void => {
       setFollow(false);
-      if (latest.current.shows(line)) {
-        look({ line, share });
-        return;
-      }
-      goal.current = { line, share };
       const { outline, total } = model.snapshot();
-      change((before) => reveal(before, outline, total, line));
+      go({ line, share }, () => change((before) => reveal(before, outline, total, line)));
     },
-    [model, look, change],
+    [model, go, change],
   );
-  return {
-    ...elements,
-    shown,
-    top,
-    follow,
-    setFollow,
-    goTo,
-    toRow: (row) => {
-      setFollow(false);
-      scroller.toRow(row, 0);
-    },
-    toEnd: () => {
-      if (live) setFollow(true);
-      scroller.toEnd();
-    },
-    hold: (row) => {
-      setFollow(false);
-      scroller.hold(row);
-    },
+  const toRow = (row: number): void => {
+    setFollow(false);
+    scroller.toRow(row, 0);
   };
+  const toEnd = (): void => {
+    if (live) setFollow(true);
+    scroller.toEnd();
+  };
+  const hold = (row: number): void => {
+    setFollow(false);
+    scroller.hold(row);
+  };
+  return { ...elements, shown, top, follow, setFollow, goTo, toRow, toEnd, hold };
 }
 
 /** What a person chose for every log, kept by the browser. */

@@ -2,16 +2,28 @@
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useRouter, useSearch } from '@tanstack/react-router';
 import { useState, type FormEvent } from 'react';
+import { ApiError } from '../api/problem';
 import { leavesToSignIn, signIn, signInWaysQuery } from '../api/session';
 import { usePageTitle } from '../lib/title';
 import { Mark } from '../ui/Mark';
 import { Failed } from '../ui/states';
 import './sign-in.css';
 
+/** What the server says about a sign-in through a provider that failed; its log has more. */
+const REFUSALS: ReadonlyMap<string, { message: string; hint: string }> = new Map([
+  ['denied', { message: 'The provider did not confirm the sign-in.', hint: 'Try again, and allow the sign-in there.' }],
+  ['not_allowed', { message: 'This account may not sign in here.', hint: 'Ask an admin to let it in: the groups or domains of the sign-in settings decide, or fleetfoot user create.' }],
+  ['stale', { message: 'The sign-in took too long, or was begun in another browser.', hint: 'Begin it again from this page.' }],
+  ['unproven', { message: 'What the provider sent does not prove who you are.', hint: 'Try again. If it stays so, the log of the server says what is wrong.' }],
+  ['unavailable', { message: 'The provider is out of reach.', hint: 'Try again in a moment, or sign in another way.' }],
+  ['unknown_provider', { message: 'The server does not know this provider.', hint: 'Choose one of the ways below.' }],
+]);
+
 /** The page. After signing in it goes back to where the person wanted to be. */
 export function SignIn() {
   usePageTitle('Sign in');
-  const { back } = useSearch({ from: '/sign-in' });
+  const { back, error } = useSearch({ from: '/sign-in' });
+  const refusal = error === undefined ? undefined : REFUSALS.get(error);
   const ways = useQuery(signInWaysQuery);
   const [withToken, setWithToken] = useState(false);
   // Which form is right is known in a moment; one that changes under the hands would be worse.
@@ -21,6 +33,7 @@ export function SignIn() {
     <main className="sign-in">
       <Mark />
       <h1>Sign in to Fleetfoot</h1>
+      {refusal && <Failed error={new ApiError({ status: 403, code: error ?? '', ...refusal })} />}
       {ready && <ProofForm key={String(password)} password={password} back={back} />}
       {ways.data?.password && (
         <button type="button" className="button ghost" onClick={() => setWithToken(!withToken)}>

@@ -39,26 +39,7 @@ export function Shell() {
   const queries = useQueryClient();
   // The server ends the stream when the role of the person changes: what they may do is asked anew.
   useEffect(() => openFeed(() => void queries.invalidateQueries({ queryKey: sessionQuery.queryKey })), [queries]);
-  const router = useRouter();
-  const armed = useRef(0);
-  useKeys({
-    // `g` and then the key of a part, shortly after it. Alone they are the page's own.
-    g: () => {
-      armed.current = Date.now();
-      return false;
-    },
-    ...Object.fromEntries(
-      sections(session).map((section) => [
-        section.key,
-        () => {
-          if (Date.now() - armed.current >= GO_MS) return false;
-          return void router.navigate({ to: section.to });
-        },
-      ]),
-    ),
-    '?': () => setHelp(true),
-    'mod+k': () => setPalette((open) => !open),
-  });
+  useShellKeys(session, () => setHelp(true), () => setPalette((open) => !open));
   return (
     <>
       <a className="skip-link" href="#content">
@@ -100,6 +81,29 @@ export function Shell() {
       )}
     </>
   );
+}
+
+/** Keys that work on every page. */
+function useShellKeys(session: Session, onHelp: () => void, onPalette: () => void): void {
+  const router = useRouter();
+  const armed = useRef(0);
+  const parts = sections(session).map(({ key, to }) => [
+    key,
+    () => {
+      if (Date.now() - armed.current >= GO_MS) return false;
+      return void router.navigate({ to });
+    },
+  ]);
+  useKeys({
+    // `g` and then the key of a part, shortly after it. Alone they are the page's own.
+    g: () => {
+      armed.current = Date.now();
+      return false;
+    },
+    ...Object.fromEntries(parts),
+    '?': onHelp,
+    'mod+k': onPalette,
+  });
 }
 
 function PersonMenu({ session }: { session: Session }) {

@@ -35,6 +35,11 @@ export function standing(thing: { status: ApiStatus; conclusion?: Conclusion | n
   return OPEN[thing.status];
 }
 
+/** The standing of what waits for somebody's word. */
+export function awaiting(is: Standing): Standing {
+  return { ...is, word: 'Waiting for approval', icon: 'pause', tone: 'wait', page: 'waiting' };
+}
+
 /** The icon alone, with the word for screen readers unless it stands beside it. */
 export function StatusIcon({ of, silent }: { of: Standing; silent?: boolean }) {
   return (

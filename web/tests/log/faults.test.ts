@@ -95,6 +95,24 @@ describe('very long lines', () => {
   });
 });
 
+describe('a log that reached its limit', () => {
+  it('says where it ends, and why', async () => {
+    const small = await Fleet.start(1, { MAX_LOG: '64K' });
+    try {
+      const view = await signedIn(browser, small);
+      const job = await small.ended((await small.submit('limit', [{ name: 'Much', run: 'seq 1 100000' }])).id);
+      await openLog(view, small, job.id);
+      await view.page.keyboard.press('G');
+      const notice = view.page.locator('.log-warning', { hasText: 'the log ends here: it reached its limit of 65536 bytes' });
+      await notice.waitFor();
+      expect(await view.page.locator('.log-live').textContent()).toBe('Complete');
+      await closed(view);
+    } finally {
+      await small.stop();
+    }
+  });
+});
+
 const TICKS = [{ name: 'Ticks', run: 'for i in $(seq 1 3000); do echo "tick $i"; sleep 0.05; done' }];
 
 async function ticking(name: string): Promise<Job> {

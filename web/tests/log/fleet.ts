@@ -82,8 +82,8 @@ export class Fleet {
     this.token = readFileSync(join(dir, 'data', 'admin.token'), 'utf8').trim();
   }
 
-  /** Starts a server, and a runner whose steps have `slots` places. */
-  static async start(slots = 2): Promise<Fleet> {
+  /** Starts a server, and a runner whose steps have `slots` places and whose settings are `more` (`MAX_LOG`). */
+  static async start(slots = 2, more: Readonly<Record<string, string>> = {}): Promise<Fleet> {
     if (!existsSync(BINARY)) throw new Error(`there is no ${BINARY}: build it (cargo build -p fleetfoot), or name another with FLEETFOOT_BINARY`);
     const dir = mkdtempSync(join(tmpdir(), 'fleetfoot-web-'));
     const port = await freePort();
@@ -95,7 +95,10 @@ export class Fleet {
     const runner = spawn(
       BINARY,
       ['runner', 'up', '--server', fleet.url, '--token', token, '--name', 'r1', '--slots', String(slots), '--work-dir', join(dir, 'work'), '--separate-stderr'],
-      { env: fleet.environment(), stdio: ['ignore', 'ignore', 'pipe'] },
+      {
+        env: { ...fleet.environment(), ...Object.fromEntries(Object.entries(more).map(([name, value]) => [`FLEETFOOT_RUNNER_${name}`, value])) },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      },
     );
     fleet.runners.push(runner);
     collect(runner, join(dir, 'runner.log'));

@@ -137,17 +137,28 @@ impl Control {
         // A multiple of the level's own step, so that every point has the same number of samples.
         let stretch = points * finest;
         let step = ((to - from + stretch - 1) / stretch).max(1) * finest;
-        let number = u8::try_from(level).unwrap_or(0);
+        let mut rows = self.samples(name, level, from, to).await?;
+        if level > 0 {
+            // A coarse point is made when its time is over. Until then the finest level tells what is
+            // known of it, or a young fleet would show nothing for an hour.
+            let behind = rows.last().map_or(from, |newest| newest.at + finest);
+            rows.extend(self.samples(name, 0, behind.max(now - LEVELS[0].keep), to).await?);
+        }
+        Ok(grid(name, &rows, from, to.max(from), step))
+    }
+
+    /// Samples of one level, with those that are not written yet.
+    async fn samples(&self, name: &str, level: usize, from: i64, to: i64) -> Result<Vec<SampleRow>, Problem> {
+        let level = u8::try_from(level).unwrap_or(0);
         let mut rows =
-            self.inner.store.samples(name, number, from, to).await.map_err(|e| store_problem(&e))?;
+            self.inner.store.samples(name, level, from, to).await.map_err(|e| store_problem(&e))?;
         let newest = rows.last().map_or(i64::MIN, |r| r.at);
         let recent = self.inner.observe.recent.0.lock();
-        let unwritten = recent.iter().filter(|r| {
-            r.series == name && r.level == number && r.at > newest && (from..=to).contains(&r.at)
-        });
+        let unwritten = recent
+            .iter()
+            .filter(|r| r.series == name && r.level == level && r.at > newest && (from..=to).contains(&r.at));
         rows.extend(unwritten.cloned());
-        drop(recent);
-        Ok(grid(name, &rows, from, to.max(from), step))
+        Ok(rows)
     }
 
     /// Names of the series that have points.

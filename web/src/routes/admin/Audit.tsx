@@ -1,12 +1,12 @@
 /** The audit log: who did what to what, with filters kept in the address, and an export of what is filtered. */
-import { useInfiniteQuery } from '@tanstack/react-query';
 import { useNavigate, useSearch } from '@tanstack/react-router';
 import { answer, api } from '../../api/client';
 import type { AuditEntry } from '../../api/schema.gen';
 import { DataTable, type Column } from '../../ui/DataTable';
 import { Field, texts } from '../../ui/form';
 import { Icon } from '../../ui/Icon';
-import { Empty, Failed, Loading } from '../../ui/states';
+import { Pages, usePages } from '../../ui/Pages';
+import { Empty } from '../../ui/states';
 import { Ago } from '../../ui/Time';
 import { auditQuery, auditSearch, KEYS } from './audit-search';
 import { Matter } from './parts';
@@ -39,17 +39,11 @@ export function Audit() {
   const search = useSearch({ from: '/inside/admin/audit' });
   const navigate = useNavigate();
   const query = auditQuery(search);
-  const entries = useInfiniteQuery({
-    queryKey: ['audit', query],
-    initialPageParam: undefined as string | undefined,
-    queryFn: async ({ pageParam, signal }) => {
-      const page = await answer(api.GET('/api/v1/audit', { params: { query: { limit: 100, ...query, ...(pageParam ? { cursor: pageParam } : {}) } }, signal }));
-      // Only exports are text.
-      return typeof page === 'string' ? { items: [] } : page;
-    },
-    getNextPageParam: (page) => page.next_cursor ?? undefined,
+  const entries = usePages(['audit', query], async (cursor, signal) => {
+    const page = await answer(api.GET('/api/v1/audit', { params: { query: { limit: 100, ...query, ...(cursor ? { cursor } : {}) } }, signal }));
+    // Only exports are text.
+    return typeof page === 'string' ? { items: [] } : page;
   });
-  const rows = entries.data?.pages.flatMap((page) => page.items) ?? [];
   return (
     <Matter title="Audit log" intro="Everything that changed something, and everything that was refused to somebody." action={<Exports query={query} />}>
       <form
@@ -72,17 +66,12 @@ export function Audit() {
           <Icon name="filter" /> Filter
         </button>
       </form>
-      {entries.isError && <Failed error={entries.error} retry={() => void entries.refetch()} />}
-      {entries.isPending && <Loading />}
-      {entries.data && (
-        <DataTable label="Audit entries" columns={COLUMNS} rows={rows} id={(row) => row.id}
-          empty={<Empty title="Nothing fits">Take a filter away, or look at other days.</Empty>} />
-      )}
-      {entries.hasNextPage && (
-        <button type="button" className="button" disabled={entries.isFetchingNextPage} onClick={() => void entries.fetchNextPage()}>
-          Older entries
-        </button>
-      )}
+      <Pages of={entries} more="Older entries">
+        {(rows) => (
+          <DataTable label="Audit entries" columns={COLUMNS} rows={rows} id={(row) => row.id}
+            empty={<Empty title="Nothing fits">Take a filter away, or look at other days.</Empty>} />
+        )}
+      </Pages>
     </Matter>
   );
 }

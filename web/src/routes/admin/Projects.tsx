@@ -60,7 +60,7 @@ const COLUMNS: readonly Column<Project>[] = [
   { head: 'Latest run', cell: ({ name }) => <Latest project={name} /> },
   { head: 'Repositories', cell: ({ repositories }) => repositories.map((each) => each.name).join(', ') || <span className="muted">none</span>, wide: true },
   { head: 'Environments', cell: ({ environments }) => environments.map((each) => each.name).join(', ') || <span className="muted">none</span>, wide: true },
-  { head: 'Values', cell: ({ name }) => <Link to="/admin/values" search={{ project: name }} aria-label={`Secrets and variables of ${name}`}>Secrets and variables</Link> },
+  { head: 'Secrets and variables', cell: ({ name }) => <Link to="/admin/values" search={{ project: name }} aria-label={`Show secrets and variables of ${name}`}>Show</Link> },
 ];
 
 /** The page. */

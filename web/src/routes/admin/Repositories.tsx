@@ -1,5 +1,5 @@
 /** Repositories that start runs: their webhooks, and every delivery with what became of it. */
-import { queryOptions, useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query';
+import { queryOptions, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { answer, api } from '../../api/client';
 import type { AddedRepository, DeliveryOutcome, DeliveryView, ForgeKind, RepositoryView } from '../../api/schema.gen';
@@ -7,7 +7,8 @@ import { DataTable, type Column } from '../../ui/DataTable';
 import { Dialog } from '../../ui/Dialog';
 import { Choice, Field, FormDialog, texts } from '../../ui/form';
 import { Icon } from '../../ui/Icon';
-import { Empty, Failed, Loading } from '../../ui/states';
+import { Pages, usePages } from '../../ui/Pages';
+import { Empty } from '../../ui/states';
 import { Ago } from '../../ui/Time';
 import { Once } from '../../ui/Once';
 import { useDo } from '../../lib/act';
@@ -124,18 +125,8 @@ function Added({ added, onClose }: { added: AddedRepository; onClose: () => void
 
 const TONES: Record<DeliveryOutcome, string> = { started: 'tone-ok', queued: 'tone-wait', ignored: 'tone-quiet', failed: 'tone-bad' };
 
-function Deliveries({ repository }: { repository: RepositoryView }) {
-  const act = useDo();
-  const path = { id: repository.id };
-  const deliveries = useInfiniteQuery({
-    queryKey: ['deliveries', repository.id],
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam, signal }) =>
-      answer(api.GET('/api/v1/repos/{id}/deliveries', { params: { path, query: { limit: 50, ...(pageParam ? { cursor: pageParam } : {}) } }, signal })),
-    getNextPageParam: (page) => page.next_cursor ?? undefined,
-    refetchInterval: 5_000,
-  });
-  const columns: readonly Column<DeliveryView>[] = [
+function deliveryColumns(again: (delivery: DeliveryView) => void): readonly Column<DeliveryView>[] {
+  return [
     { head: 'Came', cell: (row) => <Ago at={row.received_at} /> },
     { head: 'Event', cell: (row) => <code>{row.event}</code> },
     { head: 'Outcome', cell: (row) => <span className={`status ${TONES[row.outcome]}`}>{row.outcome}</span> },
@@ -156,32 +147,32 @@ function Deliveries({ repository }: { repository: RepositoryView }) {
     {
       head: '',
       cell: (row) => (
-        <button
-          type="button"
-          className="button ghost small"
-          aria-label={`Carry out delivery ${row.id} again`}
-          onClick={() =>
-            void act('Redelivering', () => answer(api.POST('/api/v1/repos/{id}/deliveries/{delivery}/redeliver', { params: { path: { ...path, delivery: row.id } } })),
-              'It is carried out again', ['deliveries'])
-          }
-        >
+        <button type="button" className="button ghost small" aria-label={`Carry out delivery ${row.id} again`} onClick={() => again(row)}>
           Again
         </button>
       ),
     },
   ];
-  if (deliveries.isError) return <Failed error={deliveries.error} retry={() => void deliveries.refetch()} />;
-  if (!deliveries.data) return <Loading />;
-  const rows = deliveries.data.pages.flatMap((page) => page.items);
+}
+
+function Deliveries({ repository }: { repository: RepositoryView }) {
+  const act = useDo();
+  const path = { id: repository.id };
+  const deliveries = usePages(
+    ['deliveries', repository.id],
+    (cursor, signal) => answer(api.GET('/api/v1/repos/{id}/deliveries', { params: { path, query: { limit: 50, ...(cursor ? { cursor } : {}) } }, signal })),
+    5_000,
+  );
+  const again = ({ id: delivery }: DeliveryView): void => {
+    const request = () => answer(api.POST('/api/v1/repos/{id}/deliveries/{delivery}/redeliver', { params: { path: { ...path, delivery } } }));
+    void act('Redelivering', request, 'It is carried out again', ['deliveries']);
+  };
   return (
-    <>
-      <DataTable label="Deliveries" columns={columns} rows={rows} id={(row) => row.id}
-        empty={<Empty title="Nothing came yet">Push a commit, or send a test delivery from the settings of the webhook at the forge.</Empty>} />
-      {deliveries.hasNextPage && (
-        <button type="button" className="button" onClick={() => void deliveries.fetchNextPage()}>
-          Older
-        </button>
+    <Pages of={deliveries} more="Older">
+      {(rows) => (
+        <DataTable label="Deliveries" columns={deliveryColumns(again)} rows={rows} id={(row) => row.id}
+          empty={<Empty title="Nothing came yet">Push a commit, or send a test delivery from the settings of the webhook at the forge.</Empty>} />
       )}
-    </>
+    </Pages>
   );
 }

@@ -1,13 +1,13 @@
 /** What takes how much room, and how long things are kept; caches and artifacts can be removed here. */
-import { queryOptions, useInfiniteQuery, useQuery } from '@tanstack/react-query';
+import { queryOptions, useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
-import type { ReactNode } from 'react';
 import { answer, api } from '../../api/client';
 import type { ArtifactView, CacheView, Stock, StorageView } from '../../api/schema.gen';
 import { bytes } from '../../lib/bytes';
 import { duration } from '../../lib/time';
 import { DataTable, type Column } from '../../ui/DataTable';
-import { Empty, Failed, Loading } from '../../ui/states';
+import { Pages, usePages } from '../../ui/Pages';
+import { Empty } from '../../ui/states';
 import { Tiles, type Tile } from '../../ui/Tiles';
 import { Ago } from '../../ui/Time';
 import { Fetched, Matter, Remove } from './parts';
@@ -93,24 +93,11 @@ function tile(name: string, stock: Stock, note?: string): Tile {
   return { name, value: bytes(stock.bytes), note: note ?? (stock.count === 0 ? 'none' : `${stock.count.toLocaleString()} in all`) };
 }
 
-/** A list that comes in pages, with a button for the next one. */
-function Pages<T>(props: {
-  query: { data: { pages: { items: readonly T[] }[] } | undefined; isError: boolean; error: unknown; hasNextPage: boolean; fetchNextPage: () => unknown; refetch: () => unknown };
-  children: (rows: readonly T[]) => ReactNode;
-}) {
-  const { query } = props;
-  if (query.isError) return <Failed error={query.error} retry={() => void query.refetch()} />;
-  if (!query.data) return <Loading />;
-  return (
-    <>
-      {props.children(query.data.pages.flatMap((page) => page.items))}
-      {query.hasNextPage && (
-        <button type="button" className="button" onClick={() => void query.fetchNextPage()}>
-          More
-        </button>
-      )}
-    </>
-  );
+/** Entries of a page. */
+const PAGE = 50;
+
+function behind(cursor: string | undefined): { cursor?: number } {
+  return cursor === undefined ? {} : { cursor: Number(cursor) };
 }
 
 const ARTIFACTS: readonly Column<ArtifactView>[] = [
@@ -129,17 +116,12 @@ const ARTIFACTS: readonly Column<ArtifactView>[] = [
 ];
 
 function Artifacts() {
-  const artifacts = useInfiniteQuery({
-    queryKey: ['artifacts'],
-    initialPageParam: undefined as string | undefined,
-    queryFn: async ({ pageParam, signal }) => {
-      const page = await answer(api.GET('/api/v1/artifacts', { params: { query: { limit: 50, ...(pageParam ? { cursor: Number(pageParam) } : {}) } }, signal }));
-      return { items: page.artifacts, next_cursor: page.next_cursor };
-    },
-    getNextPageParam: (page) => page.next_cursor ?? undefined,
+  const artifacts = usePages(['artifacts'], async (cursor, signal) => {
+    const page = await answer(api.GET('/api/v1/artifacts', { params: { query: { limit: PAGE, ...behind(cursor) } }, signal }));
+    return { items: page.artifacts, next_cursor: page.next_cursor };
   });
   return (
-    <Pages query={artifacts}>
+    <Pages of={artifacts}>
       {(rows) => (
         <DataTable label="Artifacts" columns={ARTIFACTS} rows={rows} id={(row) => row.id}
           empty={<Empty title="No artifacts">A step makes one with actions/upload-artifact.</Empty>} />
@@ -164,17 +146,12 @@ const CACHES: readonly Column<CacheView>[] = [
 ];
 
 function Caches() {
-  const caches = useInfiniteQuery({
-    queryKey: ['caches'],
-    initialPageParam: undefined as string | undefined,
-    queryFn: async ({ pageParam, signal }) => {
-      const page = await answer(api.GET('/api/v1/caches', { params: { query: { limit: 50, ...(pageParam ? { cursor: Number(pageParam) } : {}) } }, signal }));
-      return { items: page.caches, next_cursor: page.next_cursor };
-    },
-    getNextPageParam: (page) => page.next_cursor ?? undefined,
+  const caches = usePages(['caches'], async (cursor, signal) => {
+    const page = await answer(api.GET('/api/v1/caches', { params: { query: { limit: PAGE, ...behind(cursor) } }, signal }));
+    return { items: page.caches, next_cursor: page.next_cursor };
   });
   return (
-    <Pages query={caches}>
+    <Pages of={caches}>
       {(rows) => (
         <DataTable label="Caches" columns={CACHES} rows={rows} id={(row) => row.id}
           empty={<Empty title="No caches">A step makes one with actions/cache.</Empty>} />

@@ -99,7 +99,7 @@ function Newcomers() {
   return (
     <p role="status" className={names.length > 0 ? 'status tone-ok' : 'status tone-quiet'}>
       {names.length > 0 ? <Icon name="check" /> : <Icon name="arc" className="spin" />}
-      {names.length > 0 ? `Connected: ${names.join(', ')}` : 'Nobody has come yet'}
+      {names.length > 0 ? `Connected: ${names.join(', ')}` : 'Waiting for the runner to connect'}
     </p>
   );
 }

@@ -10,12 +10,17 @@ const STATES: Record<State, { icon: IconName; tone: string; word: string }> = {
   offline: { icon: 'minus', tone: 'tone-quiet', word: 'Offline' },
 };
 
-/** The state, with what is wrong as its title. */
-export function RunnerState({ runner }: { runner: RunnerView }) {
-  const { icon, tone, word } = STATES[runner.state];
+/** A state. */
+export function RunnerStateWord({ state, title }: { state: State; title?: string | undefined }) {
+  const { icon, tone, word } = STATES[state];
   return (
-    <span className={`status ${tone}`} title={runner.error ?? undefined}>
+    <span className={`status ${tone}`} title={title}>
       <Icon name={icon} /> {word}
     </span>
   );
+}
+
+/** The state of a runner, with what is wrong as its title. */
+export function RunnerState({ runner }: { runner: RunnerView }) {
+  return <RunnerStateWord state={runner.state} title={runner.error ?? undefined} />;
 }

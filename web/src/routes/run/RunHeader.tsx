@@ -7,13 +7,12 @@ import { useMay } from '../../lib/session';
 import { ConfirmDialog } from '../../ui/ConfirmDialog';
 import { Icon } from '../../ui/Icon';
 import { Menu, MenuItem } from '../../ui/Menu';
-import { standing, StatusIcon } from '../../ui/Status';
+import { type Standing, standing, StatusIcon } from '../../ui/Status';
 import { Ago, Lasted } from '../../ui/Time';
 import { attemptsQuery, useSteering } from './data';
 
 /** The head. */
-export function RunHeader({ run }: { run: RunView }) {
-  const is = standing(run);
+export function RunHeader({ run, is }: { run: RunView; is: Standing }) {
   return (
     <header className="run-head">
       <div className="run-head-line">
@@ -40,44 +39,51 @@ export function RunHeader({ run }: { run: RunView }) {
         </div>
         <Actions run={run} />
       </div>
-      <dl className="facts">
-        <Fact name="Workflow">
-          <Link to="/runs" search={{ workflow: run.name, project: run.project }}>
-            {run.name}
-          </Link>
-        </Fact>
-        <Fact name="Project">
-          <Link to="/runs" search={{ project: run.project }}>
-            {run.project}
-          </Link>
-        </Fact>
-        {run.branch && (
-          <Fact name="Branch">
-            <Link to="/runs" search={{ branch: run.branch }} className="row">
-              <Icon name="branch" /> <span className="mono">{run.branch}</span>
-            </Link>
-          </Fact>
-        )}
-        {(run.sha ?? run.repository?.sha) && (
-          <Fact name="Commit">
-            <span className="row">
-              <Icon name="commit" /> <span className="mono" title={run.sha ?? run.repository?.sha ?? ''}>{(run.sha ?? run.repository?.sha ?? '').slice(0, 10)}</span>
-            </span>
-          </Fact>
-        )}
-        {run.repository?.name && <Fact name="Repository">{run.repository.name}</Fact>}
-        {run.path && (
-          <Fact name="File">
-            <span className="mono">{run.path}</span>
-          </Fact>
-        )}
-        {(run.attempt > 1 || run.rerun_of != null || run.status === 'completed') && (
-          <Fact name="Attempt">
-            <Attempts run={run} />
-          </Fact>
-        )}
-      </dl>
+      <Facts run={run} />
     </header>
+  );
+}
+
+function Facts({ run }: { run: RunView }) {
+  const sha = run.sha ?? run.repository?.sha;
+  return (
+    <dl className="facts">
+      <Fact name="Workflow">
+        <Link to="/runs" search={{ workflow: run.name, project: run.project }}>
+          {run.name}
+        </Link>
+      </Fact>
+      <Fact name="Project">
+        <Link to="/runs" search={{ project: run.project }}>
+          {run.project}
+        </Link>
+      </Fact>
+      {run.branch && (
+        <Fact name="Branch">
+          <Link to="/runs" search={{ branch: run.branch }} className="row">
+            <Icon name="branch" /> <span className="mono">{run.branch}</span>
+          </Link>
+        </Fact>
+      )}
+      {sha && (
+        <Fact name="Commit">
+          <span className="row">
+            <Icon name="commit" /> <span className="mono" title={sha}>{sha.slice(0, 10)}</span>
+          </span>
+        </Fact>
+      )}
+      {run.repository?.name && <Fact name="Repository">{run.repository.name}</Fact>}
+      {run.path && (
+        <Fact name="File">
+          <span className="mono">{run.path}</span>
+        </Fact>
+      )}
+      {(run.attempt > 1 || run.rerun_of != null || run.status === 'completed') && (
+        <Fact name="Attempt">
+          <Attempts run={run} />
+        </Fact>
+      )}
+    </dl>
   );
 }
 

@@ -6,9 +6,8 @@ import { asApiError } from '../../api/problem';
 import { useFeed } from '../../live/feed';
 import { usePageTitle } from '../../lib/title';
 import { Empty, Failed, Loading } from '../../ui/states';
-import { standing } from '../../ui/Status';
 import { Approvals } from './Approvals';
-import { artifactsQuery, approvalsQuery, attemptsQuery, reportQuery, runQuery, useRun } from './data';
+import { artifactsQuery, approvalsQuery, attemptsQuery, reportQuery, runQuery, useRun, useRunStanding } from './data';
 import { JobList } from './JobList';
 import { RunHeader } from './RunHeader';
 import './run.css';
@@ -24,7 +23,8 @@ export function RunPage() {
   // A run that is gone must not be shown as if it were there, nor in a row of tabs.
   const gone = isError && asApiError(error).status === 404;
   const shown = gone ? undefined : run;
-  usePageTitle(shown ? `${standing(shown).word}: ${shown.title} #${shown.number}` : 'Run', shown ? standing(shown).page : 'idle');
+  const is = useRunStanding(shown);
+  usePageTitle(shown && is ? `${is.word}: ${shown.title} #${shown.number}` : 'Run', is?.page ?? 'idle');
 
   useFeed((change) => {
     if (change.change === 'run_deleted' && change.id === id) void queries.invalidateQueries({ queryKey: ['run', id] });
@@ -43,7 +43,7 @@ export function RunPage() {
   }, [queries, id, status]);
 
   if (gone) return <Gone seen={run !== undefined} />;
-  if (!run) {
+  if (!run || !is) {
     return (
       <div className="page">
         {isPending ? <Loading what="Loading the run" /> : <Failed error={error} retry={() => void refetch()} />}
@@ -52,7 +52,7 @@ export function RunPage() {
   }
   return (
     <div className="page run-page">
-      <RunHeader run={run} />
+      <RunHeader run={run} is={is} />
       <Approvals run={run} />
       <div className={job === undefined ? 'run-layout' : 'run-layout with-job'}>
         <JobList run={run} current={job === undefined ? null : Number(job)} />

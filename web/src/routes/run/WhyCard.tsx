@@ -1,10 +1,11 @@
 /** Why a job waits, in words, with the runners that come nearest and what each lacks. */
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
-import type { Candidate, Why, WhyReason } from '../../api/types';
+import type { Candidate, RunnerState, Why, WhyReason } from '../../api/types';
 import { exactly, millis } from '../../lib/time';
 import { Icon } from '../../ui/Icon';
 import { Failed, Loading } from '../../ui/states';
+import { RunnerStateWord } from '../fleet/RunnerState';
 import { whyQuery } from './data';
 
 /** The card; it asks again every few seconds. */
@@ -42,8 +43,10 @@ export function WhyCard({ job }: { job: number }) {
               <tbody>
                 {nearest.map((runner) => (
                   <tr key={runner.runner}>
-                    <th scope="row">{runner.name}</th>
-                    <td>{runner.state ?? ''}</td>
+                    <th scope="row">
+                      <Link to="/runners/$runner" params={{ runner: String(runner.runner) }}>{runner.name}</Link>
+                    </th>
+                    <td>{runner.state && <RunnerStateWord state={runner.state} />}</td>
                     <td>
                       {runner.lacks.length === 0 ? <span className="tone-ok">nothing</span> : (
                         <span className="row wrap">
@@ -68,7 +71,7 @@ export function WhyCard({ job }: { job: number }) {
 interface Near {
   readonly runner: number;
   readonly name: string;
-  readonly state?: string;
+  readonly state?: RunnerState;
   readonly lacks: readonly string[];
 }
 

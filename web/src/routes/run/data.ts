@@ -4,6 +4,7 @@ import { useEffect } from 'react';
 import { answer, api } from '../../api/client';
 import type { ApprovalView, JobView, RunReport, RunView, Why } from '../../api/types';
 import { follow } from '../../live/events';
+import { awaiting, standing, type Standing } from '../../ui/Status';
 import { complain, say } from '../../ui/toasts';
 import { withChange } from './merge';
 
@@ -60,6 +61,14 @@ export function approvalsQuery(id: number) {
     queryFn: async ({ signal }): Promise<ApprovalView[]> =>
       (await answer(api.GET('/api/v1/approvals', { params: { query: { run: id, state: 'pending' } }, signal }))).items,
   });
+}
+
+/** How a run stands. Nothing of it runs while all that is left waits for approval, whatever its status. */
+export function useRunStanding(run: RunView | undefined): Standing | undefined {
+  const idle = run !== undefined && (run.status === 'queued' || run.status === 'waiting') && !run.cancel_requested;
+  const { data } = useQuery({ ...approvalsQuery(run?.id ?? 0), enabled: idle });
+  if (run === undefined) return undefined;
+  return idle && data !== undefined && data.length > 0 ? awaiting(standing(run)) : standing(run);
 }
 
 /** The newest attempts of a run: the run itself, those it repeats, and those that repeat it. */

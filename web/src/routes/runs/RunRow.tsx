@@ -29,6 +29,12 @@ export const RunRow = memo(function RunRow({ run, index, offset }: { run: RunVie
             <span className="cut">{run.branch}</span>
           </span>
         )}
+        {run.sha && (
+          <span className="run-commit mono muted" title={run.sha}>
+            <span className="visually-hidden">Commit </span>
+            {run.sha.slice(0, 10)}
+          </span>
+        )}
       </div>
       <div role="cell" className="run-actor cut muted hide-narrow">
         {run.actor}
