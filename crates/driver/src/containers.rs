@@ -54,6 +54,10 @@ pub trait Containers: Send + Sync {
     /// # Errors
     /// If the engine does not answer or one cannot be removed.
     async fn remove_kept(&self, ids: &[String]) -> Result<(), DriverError>;
+
+    /// The runner ends: waits for what is removed behind attempts, and removes what was made for attempts to
+    /// come. What is not done then is left to the sweep of the next start.
+    async fn close(&self) {}
 }
 
 /// What the containers of one attempt have in common.

@@ -208,6 +208,10 @@ impl Executor for EngineExecutor {
             .map_err(|e| format!("{shown} cannot be removed: {e}"))
     }
 
+    async fn close(&self) {
+        self.boundaries.close().await;
+    }
+
     fn leftovers(&self) -> Vec<AttemptRef> {
         let Ok(entries) = std::fs::read_dir(&self.engine.config().work_dir) else { return Vec::new() };
         entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect()

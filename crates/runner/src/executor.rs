@@ -54,6 +54,9 @@ pub trait Executor: Send + Sync + 'static {
     /// In words, if something could not be removed.
     async fn sweep(&self, attempt: AttemptRef) -> Result<(), String>;
 
+    /// The last attempt is over: removes what was kept ready for further ones.
+    async fn close(&self) {}
+
     /// Attempts of which something is on the disk. Asked once, before the first attempt is executed.
     fn leftovers(&self) -> Vec<AttemptRef> {
         Vec::new()

@@ -4,6 +4,7 @@
 //! on none.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example")]
 
+use fleetfoot_driver::containers::Containers;
 use fleetfoot_driver::{CellRequest, Command, Driver};
 use fleetfoot_driver_container::{
     ContainerDriver, ContainerEngine, ContainerOptions, Endpoint, Network, Pull,

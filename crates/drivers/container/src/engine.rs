@@ -114,12 +114,6 @@ impl ContainerEngine {
         spare::settle(&self.shared).await;
     }
 
-    /// Removes what was made for attempts to come. Attempts that run, and further ones, are not hurt.
-    /// Without it the next start removes that.
-    pub async fn close(&self) {
-        spare::close(&self.shared).await;
-    }
-
     pub(crate) async fn open_group(&self, request: GroupRequest) -> Result<Arc<ContainerGroup>, DriverError> {
         self.own_directory()?;
         Ok(Arc::new(ContainerGroup::open(self.shared.clone(), request).await?))
@@ -336,6 +330,10 @@ impl Containers for ContainerEngine {
         self.remove_nests(|a| living.iter().all(|l| l != a));
         removed.extend(self.apply_policy(now()).await?);
         Ok(removed)
+    }
+
+    async fn close(&self) {
+        spare::close(&self.shared).await;
     }
 
     async fn kept(&self) -> Result<Vec<Kept>, DriverError> {

@@ -300,6 +300,18 @@ impl Boundaries {
         }
     }
 
+    /// Removes what a container engine keeps ready, if one was used, within a bounded time.
+    pub(crate) async fn close(&self) {
+        /// An engine that takes longer has other troubles; the next start removes it.
+        const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+        let Some(Made::Containers(engine)) =
+            self.container.lock().await.as_ref().and_then(|tried| tried.made.clone())
+        else {
+            return;
+        };
+        let _ = tokio::time::timeout(PATIENCE, engine.close()).await;
+    }
+
     /// The fence of a job: the weakest boundary on offer that is at least what the job and the operator
     /// demand, and at most what the operator allows.
     ///

@@ -170,7 +170,10 @@ pub async fn run(setup: Setup, shutdown: watch::Receiver<Stage>) -> Result<Endin
         shared,
     };
     daemon.recover(remembered);
-    daemon.run().await
+    let executor = daemon.shared.setup.executor.clone();
+    let ending = daemon.run().await;
+    executor.close().await;
+    ending
 }
 
 struct Daemon {

@@ -21,11 +21,13 @@ impl Fence {
         let pids = group.request.cell.limits.pids.or(shared.options.default_pids)?;
         let parent =
             format!("/{}-build-{}", names::base(&shared.tag, group.request.cell.attempt), shared.next());
-        let made = if about.cgroup_driver == "cgroupfs" && about.grouped() {
-            Self::at(parent, pids, &std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+        let refused = |why: &str| Err(std::io::Error::new(std::io::ErrorKind::Unsupported, why));
+        let made = if !about.grouped() {
+            refused("control groups v1 are root's, and the engine runs without")
+        } else if about.cgroup_driver != "cgroupfs" {
+            refused("the engine makes control groups through systemd")
         } else {
-            let why = format!("the engine's driver of control groups is {}", about.cgroup_driver);
-            Err(std::io::Error::new(std::io::ErrorKind::Unsupported, why))
+            Self::at(parent, pids, &std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
         };
         match made {
             Ok(made) => Some(made),

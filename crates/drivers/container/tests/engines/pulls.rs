@@ -2,7 +2,7 @@
 
 use crate::world::{World, left_of, options, words};
 use fleetfoot_driver::DriverErrorKind;
-use fleetfoot_driver::containers::{Container, Credentials, ImageSource};
+use fleetfoot_driver::containers::{Container, Containers, Credentials, ImageSource};
 use fleetfoot_driver_conformance::fresh_tag;
 use fleetfoot_driver_container::{ContainerOptions, Endpoint, Pull};
 use fleetfoot_testkit::{EngineKind, FakeRegistry, PrivateEngine};
