@@ -9,7 +9,9 @@ use std::{env, fs, io};
 mod pack;
 
 fn main() -> io::Result<()> {
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web/dist");
+    // Asked for now and not when this was compiled: a checkout may have been moved or copied since.
+    let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let from = &here.join("../../web/dist");
     // A path that does not exist counts as changed at every build; an empty directory does not.
     if !from.exists() && from.parent().is_some_and(Path::is_dir) {
         let _ = fs::create_dir(&from);
@@ -20,7 +22,7 @@ fn main() -> io::Result<()> {
         println!("cargo::rerun-if-changed={}", from.display());
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    let files = if from.is_dir() { pack::files(&from)? } else { Vec::new() };
+    let files = if from.is_dir() { pack::files(from)? } else { Vec::new() };
     let mut table = String::from("&[\n");
     for (number, file) in files.iter().enumerate() {
         let name = format!("{number}.bin");
