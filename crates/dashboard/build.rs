@@ -14,7 +14,7 @@ fn main() -> io::Result<()> {
     let from = &here.join("../../web/dist");
     // A path that does not exist counts as changed at every build; an empty directory does not.
     if !from.exists() && from.parent().is_some_and(Path::is_dir) {
-        let _ = fs::create_dir(&from);
+        let _ = fs::create_dir(from);
     }
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/pack.rs");

@@ -182,7 +182,7 @@ impl GvisorCell {
             landlock_abi: None,
             containment: inner.shared.containment.to_owned(),
             limits,
-            user: inner.choice.identity.user(),
+            user: inner.choice.identity.user(inner.shared.options.host_ids),
             network: options.network.as_str().to_owned(),
             kernel: inner.lock().as_ref().map_or_else(String::new, |g| g.kernel.clone()),
             image: request.root.as_ref().map(|r| r.image.clone()),

@@ -329,10 +329,10 @@ pub(crate) fn start_error(stage: Stage, errno: i32) -> SpawnError {
 }
 
 impl Identity {
-    /// For the record.
-    pub(crate) fn user(self) -> String {
+    /// For the record: who a job is inside, who its kernel is on the host (`own`), and whose its files are there.
+    pub(crate) fn user(self, own: (u32, u32)) -> String {
         match self {
-            Self::Mapped => "1000:1000 (host 0:0)".to_owned(),
+            Self::Mapped => format!("1000:1000 (host {}:{}, files 0:0)", own.0, own.1),
             Self::Same => "0:0".to_owned(),
         }
     }
