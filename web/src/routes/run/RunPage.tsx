@@ -7,7 +7,7 @@ import { useFeed } from '../../live/feed';
 import { usePageTitle } from '../../lib/title';
 import { Empty, Failed, Loading } from '../../ui/states';
 import { Approvals } from './Approvals';
-import { artifactsQuery, approvalsQuery, attemptsQuery, reportQuery, runQuery, useRun, useRunStanding } from './data';
+import { artifactsQuery, approvalsQuery, attemptsQuery, reportQuery, useRun, useRunStanding } from './data';
 import { JobList } from './JobList';
 import { RunHeader } from './RunHeader';
 import './run.css';
@@ -33,7 +33,8 @@ export function RunPage() {
       void queries.invalidateQueries({ queryKey: attemptsQuery(id).queryKey });
     }
     if (change.change === 'approvals') void queries.invalidateQueries({ queryKey: approvalsQuery(id).queryKey });
-    if (change.change === 'reset') void queries.invalidateQueries({ queryKey: runQuery(id).queryKey });
+    // Anything may have been missed: the run, its attempts, its approvals.
+    if (change.change === 'reset') void queries.invalidateQueries({ queryKey: ['run', id] });
   });
   const status = run?.status;
   useEffect(() => {
