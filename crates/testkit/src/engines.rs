@@ -461,7 +461,13 @@ fn podman(directory: &Path, insecure: &[String], user: Option<&User>) -> Child {
         insecure.iter().map(|r| format!("[[registry]]\nlocation = \"{r}\"\ninsecure = true\n")).collect();
     write("registries.conf", format!("unqualified-search-registries = [\"docker.io\"]\n{registries}"));
     write("policy.json", "{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}".into());
-    let mut command = user.map_or_else(|| Command::new("podman"), |user| user.command_with_ids("podman"));
+    let of_root = || {
+        let mut command = Command::new("podman");
+        // Monitors of containers leave notes where they were started.
+        command.current_dir(directory);
+        command
+    };
+    let mut command = user.map_or_else(of_root, |user| user.command_with_ids("podman"));
     command.args(["--root", &path("graph"), "--runroot", &path("run"), "--tmpdir", &path("tmp")]);
     command.args(["--network-config-dir", &path("networks"), "--storage-driver", "overlay"]);
     command.args(["system", "service", "--time", "0"]).arg(format!("unix://{}", path("s.sock")));

@@ -409,6 +409,10 @@ pub async fn trees(world: World, expected: &Expected) {
                 assert!(Instant::now() < deadline, "the daemons live on");
             }
         }
+        // What nothing ties to the cell is the test's own to end.
+        for pid in processes(&format!("sleep {marker}")) {
+            let _ = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+        }
     }
     world.cell.tear_down().await.unwrap();
 }

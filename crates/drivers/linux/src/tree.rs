@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// How long ended processes may take to go before we say so.
 const END_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How often a destructor looks for processes that are left, at most.
+const LOOKS: usize = 20;
+
 /// What a cell and the handles of its commands share.
 #[derive(Debug)]
 pub struct Tree {
@@ -113,7 +116,15 @@ impl Tree {
             self.groups.end();
         } else {
             let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            self.escaped(&sessions).iter().for_each(procfs::kill_exactly);
+            // Again: a process may have had a child between the look and its end.
+            for _ in 0..LOOKS {
+                let escaped = self.escaped(&sessions);
+                if escaped.is_empty() {
+                    break;
+                }
+                escaped.iter().for_each(procfs::kill_exactly);
+                std::thread::yield_now();
+            }
         }
         let _ = self.groups.remove();
     }
