@@ -16,8 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// At least this long from one batch to the next. Half of it saves a line 40 ms on its way to the screen,
-/// and costs the step of a log with two hundred readers more than they may cost it.
+/// At least this long from one batch to the next.
 const PACE: Duration = Duration::from_millis(50);
 /// The same for a log that is written faster than people read.
 const FAST_PACE: Duration = Duration::from_millis(250);
